@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "bindings/arrays.hpp"
+
+#include <pybind11/numpy.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+
+#include "engine/overlap.hpp"
+
+namespace py = pybind11;
+
+namespace fastclip {
+namespace {
+
+using py::detail::npy_api;
+
+std::optional<DType> dtype_of(const py::detail::PyArray_Proxy* array) {
+    const auto* descr = py::detail::array_descriptor1_proxy(array->descr);
+    if (descr->byteorder != '=') return std::nullopt;
+    if (descr->type_num == npy_api::NPY_FLOAT_) return DType::f32;
+    if (descr->type_num == npy_api::NPY_DOUBLE_) return DType::f64;
+    return std::nullopt;
+}
+
+constexpr int kMaxDepth = 64;  // containers in containers; deeper ones (or a list that holds itself) are not plain
+
+}  // namespace
+
+bool make_layout(const py::detail::PyArray_Proxy* array, std::uint64_t axes, std::int64_t size, Layout& layout) {
+    int order[kMaxDims];
+    int ndim = 0;
+    for (int a = 0; a < array->nd; ++a)
+        if (axes >> a & 1 && array->dimensions[a] != 1) order[ndim++] = a;
+    std::stable_sort(order, order + ndim, [&](int a, int b) {
+        return std::abs(array->strides[a]) > std::abs(array->strides[b]);
+    });
+    layout.ndim = ndim;
+    bool dense = true;
+    for (int d = ndim - 1; d >= 0; --d) {
+        layout.shape[d] = array->dimensions[order[d]];
+        layout.stride[d] = array->strides[order[d]];
+        dense = dense && layout.stride[d] == size;
+        size *= layout.shape[d];
+    }
+    if (ndim == 0) {  // a single element
+        layout.ndim = 1;
+        layout.shape[0] = 1;
+        layout.stride[0] = 0;
+    }
+    return dense;
+}
+
+bool Gathered::add_array(PyObject* object, Access access) {
+    const auto* array = py::detail::array_proxy(object);
+    const std::optional<DType> dtype = dtype_of(array);
+    if (!dtype) return false;
+    if (access == Access::write && !(array->flags & npy_api::NPY_ARRAY_WRITEABLE_)) return false;
+    std::int64_t count = 1;
+    for (int d = 0; d < array->nd; ++d) count *= array->dimensions[d];
+    Buffer buffer = {array->data, count, nullptr, *dtype, false};
+    constexpr int kContiguous = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_F_CONTIGUOUS_;
+    const bool aligned = array->flags & npy_api::NPY_ARRAY_ALIGNED_;
+    if (count > 0 && !(aligned && (array->flags & kContiguous))) {
+        Layout& layout = layouts_.emplace_back();
+        const bool dense = make_layout(array, kAllAxes, info(*dtype).size, layout);
+        if (dense && aligned)
+            layouts_.pop_back();
+        else
+            buffer.layout = &layout;
+    }
+    buffers.push_back(buffer);
+    arrays_.push_back(object);
+    return true;
+}
+
+bool Gathered::add_item(PyObject* item, Access access, int depth) {
+    if (Py_TYPE(item) == npy_api::get().PyArray_Type_) return add_array(item, access);
+    if (item == Py_None) return true;
+    if (depth == kMaxDepth) return false;
+    if (PyList_CheckExact(item)) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(item); ++i)
+            if (!add_item(PyList_GET_ITEM(item, i), access, depth + 1)) return false;
+        return true;
+    }
+    if (PyTuple_CheckExact(item)) {
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(item); ++i)
+            if (!add_item(PyTuple_GET_ITEM(item, i), access, depth + 1)) return false;
+        return true;
+    }
+    if (PyDict_CheckExact(item)) {
+        PyObject *key, *entry;
+        for (Py_ssize_t at = 0; PyDict_Next(item, &at, &key, &entry);)
+            if (!add_item(entry, access, depth + 1)) return false;
+        return true;
+    }
+    return false;
+}
+
+bool Gathered::add(PyObject* arrays, Access access, bool vetted) {
+    if (!add_item(arrays, access, 0)) return false;
+    return access == Access::read || mark_repeats(buffers) || vetted;
+}
+
+void Gathered::hold() {
+    exports_.reserve(arrays_.size());
+    for (PyObject* array : arrays_) {
+        Py_buffer view;
+        if (PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO) != 0) throw py::error_already_set();
+        exports_.push_back(view);
+    }
+}
+
+Gathered::~Gathered() {
+    for (Py_buffer& view : exports_) PyBuffer_Release(&view);
+}
+
+}  // namespace fastclip

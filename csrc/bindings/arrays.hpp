@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// NumPy arrays to buffers: what is plain is read here, at 10 ns an array; everything else, and every error message,
+// is the business of fastclip/_arrays.py, which comes back with plain arrays.
+#pragma once
+
+#include <pybind11/numpy.h>
+
+#include <deque>
+#include <vector>
+
+#include "core/buffer.hpp"
+
+namespace fastclip {
+
+enum class Access { read, write };
+
+inline constexpr std::uint64_t kAllAxes = ~std::uint64_t{0};
+
+// The layout of those axes whose bit is set, by falling stride; true if they cover one dense block, first element
+// first.
+bool make_layout(const pybind11::detail::PyArray_Proxy* array, std::uint64_t axes, std::int64_t size, Layout& layout);
+
+class Gathered {
+  public:
+    // Takes an array, or a list, tuple or dict of arrays and of such containers; None entries are skipped. False,
+    // with nothing to clean up, if anything in it is not plain: another type, dtype, byte order, or (for writing) a
+    // read-only array or memory that two entries share in part. `vetted` arrays have been found not to overlap.
+    bool add(PyObject* arrays, Access access, bool vetted);
+
+    // Exports of every array, so that none can be resized or freed while the GIL is released.
+    void hold();
+    ~Gathered();
+
+    std::vector<Buffer> buffers;
+
+  private:
+    bool add_item(PyObject* item, Access access, int depth);
+    bool add_array(PyObject* array, Access access);
+
+    std::deque<Layout> layouts_;
+    std::vector<PyObject*> arrays_;  // borrowed
+    std::vector<Py_buffer> exports_;
+};
+
+}  // namespace fastclip

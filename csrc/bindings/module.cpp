@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "bindings/module.hpp"
+
+namespace py = pybind11;
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+    m.doc() = "The native side of fastclip. Private: fastclip's public functions check what these take for granted.";
+    m.attr("__version__") = FASTCLIP_VERSION;
+    m.attr("compiler") = FASTCLIP_COMPILER;
+    fastclip::bind_ops(m);
+    fastclip::bind_isa(m);
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace fastclip {
+
+void bind_ops(pybind11::module_& m);
+void bind_isa(pybind11::module_& m);
+
+}  // namespace fastclip

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// THE list of element types. Everything that must know them all expands it.
+#pragma once
+
+#include <cstdint>
+
+// X(tag, C++ type of one element in memory, significand bits)
+#define FASTCLIP_DTYPES(X) \
+    X(f32, float, 24)      \
+    X(f64, double, 53)
+
+namespace fastclip {
+
+enum class DType : std::uint8_t {
+#define FASTCLIP_TAG(tag, type, bits) tag,
+    FASTCLIP_DTYPES(FASTCLIP_TAG)
+#undef FASTCLIP_TAG
+        count_
+};
+
+inline constexpr int kDTypes = static_cast<int>(DType::count_);
+
+struct DTypeInfo {
+    int size;      // bytes of one element
+    double round;  // unit roundoff: half the distance from 1 to the next number
+};
+
+inline constexpr DTypeInfo kDTypeInfo[kDTypes] = {
+#define FASTCLIP_INFO(tag, type, bits) {sizeof(type), 1.0 / static_cast<double>(1ULL << (bits))},
+    FASTCLIP_DTYPES(FASTCLIP_INFO)
+#undef FASTCLIP_INFO
+};
+
+constexpr const DTypeInfo& info(DType dtype) { return kDTypeInfo[static_cast<int>(dtype)]; }
+
+}  // namespace fastclip

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The kernels of one ISA, as the engine calls them. Every table gives the same bits.
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.hpp"
+
+namespace fastclip {
+
+// A sum as hi + lo, unevaluated. lo holds what rounding took from hi; it is 0 where the sum needs no such care.
+struct Partial {
+    double hi, lo;
+};
+
+struct Counts {
+    std::int64_t nonfinite, zeros;
+};
+
+// How a coefficient c reaches an element: f32 takes x * narrow, or RN(f64(x) * plain) when c is so small that its
+// f32 value would lose bits; f64 takes (x * pre) * factor, where pre is 1 unless c itself is near or below the
+// smallest normal number.
+struct Product {
+    float narrow;
+    bool use_plain;
+    double plain, pre, factor;
+};
+
+// src and dst are the same or do not overlap. n is any size; pointers are aligned to one element.
+struct Kernels {
+    Partial (*sumsq)(const void* x, std::int64_t n, double scale);  // of x * scale; scale is a power of two
+    Partial (*sumabs)(const void* x, std::int64_t n);
+    double (*maxabs)(const void* x, std::int64_t n);  // NaN if any is NaN, 0 for none
+    Counts (*counts)(const void* x, std::int64_t n);
+    void (*scale)(void* dst, const void* src, std::int64_t n, const Product& c);
+    void (*clamp)(void* dst, const void* src, std::int64_t n, double lo, double hi);  // lo <= hi; NaN stays
+    std::int64_t (*first_outside)(const void* x, std::int64_t n, double lo, double hi);  // n if there is none
+    void (*drop_nonfinite)(void* x, std::int64_t n);                                     // each becomes 0
+};
+
+struct KernelTable {
+    const char* name;
+    Kernels of[kDTypes];
+
+    const Kernels& operator[](DType dtype) const { return of[static_cast<int>(dtype)]; }
+};
+
+}  // namespace fastclip

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "engine/norm.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/fpu.hpp"
+#include "engine/ops.hpp"
+#include "isa/dispatch.hpp"
+
+namespace fastclip {
+namespace {
+
+Partial sumsq(const Piece& piece, double scale) {
+    Partial p = {0.0, 0.0};
+    with_elements(piece, [&](const char* x) {
+        p = kernels()[piece.buffer->dtype].sumsq(x, piece.count, scale);
+        return false;
+    });
+    return p;
+}
+
+// f32 squares are in range as they are. Where a list is scaled they are nothing beside f64's (shrunk) or all 0 (grown).
+Partial rescaled(const Partial& p, double scale) { return {p.hi * scale * scale, p.lo * scale * scale}; }
+
+template <class F>  // f(piece) for each chunk of the buffer
+void for_each_chunk(const Buffer& b, F f) {
+    for (std::int64_t at = 0; at < b.count; at += kChunk) f(Piece{&b, at, std::min(kChunk, b.count - at)});
+}
+
+Sum sum_of_buffer(const Buffer& b, double scale) {
+    Total total;
+    for_each_chunk(b, [&](const Piece& piece) { total.add(sumsq(piece, scale)); });
+    return total.sum();
+}
+
+double scale_for(Sum total) { return total.hi == kInf ? kShrink : kGrow; }
+
+Norm norm_of_buffer(const Buffer& b, Sum total) {
+    if (in_range(total, b.dtype == DType::f64)) return norm_of(total, 1.0);
+    const double scale = scale_for(total);
+    return norm_of(sum_of_buffer(b, scale), scale);
+}
+
+struct PieceStats {
+    Partial sumsq, sumabs;
+    double maxabs;
+    Counts counts;
+};
+
+PieceStats stats_of(const Piece& piece) {
+    PieceStats s = {};
+    with_elements(piece, [&](const char* x) {
+        const Kernels& k = kernels()[piece.buffer->dtype];
+        s = {k.sumsq(x, piece.count, 1.0), k.sumabs(x, piece.count), k.maxabs(x, piece.count),
+             k.counts(x, piece.count)};
+        return false;
+    });
+    return s;
+}
+
+double larger(double a, double b) { return std::isnan(a) || a > b ? a : b; }  // NaN wins
+
+}  // namespace
+
+bool in_range(Sum total, bool any_f64) { return !any_f64 || (total.hi != kInf && !(total.hi < kSafeMin)); }
+
+double as_number(Sum s) { return is_finite(s.hi) ? s.hi + s.lo : s.hi; }
+
+Norm NormPlan::norm() {
+    partials_.resize(pieces.size());
+    const auto sum = [&](double scale) {
+        parallel_for(partition, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t i = begin; i < end; ++i) {
+                const Piece& piece = pieces[static_cast<std::size_t>(i)];
+                Partial& p = partials_[static_cast<std::size_t>(i)];
+                const bool again = scale != 1.0 && piece.buffer->dtype != DType::f64;
+                p = again ? rescaled(p, scale) : sumsq(piece, scale);
+            }
+        });
+        Total total;
+        for (const Partial& p : partials_) total.add(p);
+        return total.sum();
+    };
+    const bool any_f64 =
+        std::any_of(pieces.begin(), pieces.end(), [](const Piece& p) { return p.buffer->dtype == DType::f64; });
+    const Sum total = sum(1.0);
+    if (in_range(total, any_f64)) return norm_of(total, 1.0);
+    const double scale = scale_for(total);
+    return norm_of(sum(scale), scale);
+}
+
+Norm norm_of_buffer(const Buffer& b) { return norm_of_buffer(b, sum_of_buffer(b, 1.0)); }
+
+double norm_list(std::span<const Buffer> list) {
+    FpuGuard fpu;
+    thread_local NormPlan plan;
+    plan.make_chunks(list);
+    return value(plan.norm());
+}
+
+ListStats measure(std::span<const Buffer> list) {
+    FpuGuard fpu;
+    NormPlan plan;
+    plan.make_chunks(list);
+    std::vector<PieceStats> stats(plan.pieces.size());
+    parallel_for(plan.partition, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i)
+            stats[static_cast<std::size_t>(i)] = stats_of(plan.pieces[static_cast<std::size_t>(i)]);
+    });
+
+    ListStats result = {0.0, {}};
+    result.each.reserve(list.size());
+    Total all;
+    bool any_f64 = false;
+    auto next = stats.begin();
+    for (const Buffer& b : list) {
+        any_f64 = any_f64 || b.dtype == DType::f64;
+        Total sumsq, sumabs;
+        BufferStats s = {0.0, 0.0, 0.0, 0, 0};
+        for_each_chunk(b, [&](const Piece&) {
+            sumsq.add(next->sumsq);
+            sumabs.add(next->sumabs);
+            all.add(next->sumsq);
+            s.maxabs = larger(s.maxabs, next->maxabs);
+            s.nonfinite += next->counts.nonfinite;
+            s.zeros += next->counts.zeros;
+            ++next;
+        });
+        s.norm = value(norm_of_buffer(b, sumsq.sum()));
+        s.sumabs = as_number(sumabs.sum());
+        result.each.push_back(s);
+    }
+    result.norm = value(in_range(all.sum(), any_f64) ? norm_of(all.sum(), 1.0) : plan.norm());
+    return result;
+}
+
+}  // namespace fastclip

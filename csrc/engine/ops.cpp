@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "engine/ops.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "engine/fpu.hpp"
+#include "engine/norm.hpp"
+#include "isa/dispatch.hpp"
+
+namespace fastclip {
+namespace {
+
+// Buffers up to this are read, judged and written by one thread in one go, while they are in its cache.
+constexpr std::int64_t kWholeElements = 8 * kChunk;
+
+double coarsest_round(std::span<const Buffer> list) {
+    double round = 0.0;
+    for (const Buffer& b : list) round = std::max(round, info(b.dtype).round);
+    return round;
+}
+
+Product product(const Coefficient& c) {
+    return {static_cast<float>(c.plain), c.plain < kPlainBelow, c.plain, c.pre, c.factor};
+}
+
+constexpr Coefficient kAllNan = {true, NAN, 1.0, NAN};
+
+Coefficient judge(const Request& request, Norm norm, std::int64_t count, double round) {
+    const double limit = request.average ? request.limit * static_cast<double>(count) : request.limit;
+    if (request.nonfinite == Nonfinite::nan && !is_finite(norm.hi) && limit != kInf) return kAllNan;
+    return coefficient(request.rule, norm, limit, round);
+}
+
+// The elements of one piece times the coefficient. `dst` is where the piece's buffer goes: itself, or a dense one.
+void scale_piece(const Piece& piece, const Buffer& dst, const Product& c) {
+    const DType dtype = dst.dtype;
+    const std::int64_t at = piece.offset * info(dtype).size;
+    with_elements(piece, [&](char* x) {
+        kernels()[dtype].scale(&dst == piece.buffer ? x : dst.data + at, x, piece.count, c);
+        return true;
+    });
+}
+
+class Job {  // a list in, in place or out
+  public:
+    Job(std::span<const Buffer> src, std::span<const Buffer> dst) : src_(src), dst_(dst) {}
+
+    bool in_place() const { return dst_.empty(); }
+    const Buffer& target(const Piece& piece) const {
+        return in_place() ? *piece.buffer : dst_[static_cast<std::size_t>(piece.buffer - src_.data())];
+    }
+    bool writes(const Piece& piece) const { return !(in_place() && piece.buffer->repeat); }
+
+    template <class F>  // f(piece, target)
+    void for_each(const Plan& plan, F f) const {
+        parallel_for(plan.partition, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t i = begin; i < end; ++i) {
+                const Piece& piece = plan.pieces[static_cast<std::size_t>(i)];
+                if (writes(piece)) f(piece, target(piece));
+            }
+        });
+    }
+
+    void scale(const Plan& plan, const Product& c) const {
+        for_each(plan, [&](const Piece& piece, const Buffer& to) { scale_piece(piece, to, c); });
+    }
+
+    void copy(const Plan& plan) const {
+        for_each(plan, [](const Piece& piece, const Buffer& to) {
+            const std::int64_t size = info(to.dtype).size;
+            std::memcpy(to.data + piece.offset * size, piece.buffer->data + piece.offset * size,
+                        static_cast<std::size_t>(piece.count * size));
+        });
+    }
+
+    void drop_nonfinite(const Plan& plan) const {
+        for_each(plan, [](const Piece& piece, const Buffer& to) {
+            with_elements(piece, [&](char* x) {
+                kernels()[to.dtype].drop_nonfinite(x, piece.count);
+                return true;
+            });
+        });
+    }
+
+  private:
+    std::span<const Buffer> src_, dst_;
+};
+
+void clip_whole(const Job& job, const Piece& piece, const Request& request) {
+    const Buffer& src = *piece.buffer;
+    const Coefficient c = judge(request, norm_of_buffer(src), src.count, info(src.dtype).round);
+    if (!c.clip && job.in_place()) return;
+    const Product by = product(c);
+    for (std::int64_t at = 0; at < src.count; at += kChunk)
+        scale_piece({&src, at, std::min(kChunk, src.count - at)}, job.target(piece), by);
+}
+
+}  // namespace
+
+Outcome clip_list(std::span<const Buffer> src, std::span<const Buffer> dst, const Request& request) {
+    FpuGuard fpu;
+    thread_local NormPlan plan;
+    plan.make_chunks(src);
+    const Job job(src, dst);
+
+    const Nonfinite policy = request.nonfinite;
+    const bool reads = !request.use_norm || policy == Nonfinite::raise || policy == Nonfinite::skip ||
+                       policy == Nonfinite::zero;
+    Norm read = reads ? plan.norm() : Norm{0.0, 0.0, 1.0};
+    Norm norm = request.use_norm ? Norm{*request.use_norm, 0.0, 1.0} : read;
+    if (!is_finite(read.hi) || !is_finite(norm.hi)) {
+        if (policy == Nonfinite::raise) return {value(norm), true};
+        if (policy == Nonfinite::skip) return {value(norm), false};
+        if (policy == Nonfinite::zero) {
+            job.drop_nonfinite(plan);
+            if (!is_finite(norm.hi)) norm = plan.norm();
+        }
+    }
+    std::int64_t count = 0;
+    for (const Buffer& b : src) count += b.count;
+    const Coefficient c = judge(request, norm, count, coarsest_round(src));
+    if (c.clip)
+        job.scale(plan, product(c));
+    else if (!job.in_place())
+        job.copy(plan);
+    return {value(norm), false};
+}
+
+void clip_each(std::span<const Buffer> src, std::span<const Buffer> dst, const Request& request) {
+    FpuGuard fpu;
+    thread_local Plan plan;
+    plan.make_whole(src, kWholeElements);
+    const Job job(src, dst);
+    job.for_each(plan, [&](const Piece& piece, const Buffer&) { clip_whole(job, piece, request); });
+    for (std::size_t i = 0; i < src.size(); ++i) {
+        if (src[i].count <= kWholeElements || (dst.empty() && src[i].repeat)) continue;
+        clip_list(src.subspan(i, 1), dst.empty() ? dst : dst.subspan(i, 1), request);
+    }
+}
+
+void clamp_list(std::span<const Buffer> src, std::span<const Buffer> dst, double lo, double hi) {
+    FpuGuard fpu;
+    thread_local Plan plan;
+    plan.make_chunks(src);
+    const Job job(src, dst);
+    if (std::isnan(lo) || std::isnan(hi)) return job.scale(plan, product(kAllNan));
+    if (lo > hi) hi = lo;
+    job.for_each(plan, [&](const Piece& piece, const Buffer& to) {
+        const Kernels& k = kernels()[to.dtype];
+        const std::int64_t size = info(to.dtype).size;
+        with_elements(piece, [&](char* x) {
+            if (!job.in_place()) {
+                k.clamp(to.data + piece.offset * size, x, piece.count, lo, hi);
+                return false;
+            }
+            const std::int64_t first = k.first_outside(x, piece.count, lo, hi);
+            if (first == piece.count) return false;  // nothing to write
+            k.clamp(x + first * size, x + first * size, piece.count - first, lo, hi);
+            return true;
+        });
+    });
+}
+
+}  // namespace fastclip

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "engine/parallel.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if !defined(_WIN32)
+#include <pthread.h>
+#include <signal.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "engine/fpu.hpp"
+
+namespace fastclip {
+namespace {
+
+void pause() {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+// A worker looks for work this often before it sleeps: some 30 microseconds, enough to bridge the two passes of one
+// call and a tight loop of calls (0.3 microseconds to hand over, 30 and more to wake a sleeper).
+constexpr int kSpins = 2000;
+
+struct alignas(64) Claim {
+    std::atomic<std::int64_t> next{0};
+};
+
+struct Job {
+    const Partition& partition;
+    Body body;
+    void* context;
+    Claim claim[kMaxThreads];
+
+    Job(const Partition& p, Body b, void* c) : partition(p), body(b), context(c) {
+        for (int t = 0; t < p.parts; ++t) claim[t].next.store(p.bound[t], std::memory_order_relaxed);
+    }
+
+    void work(int self) {
+        for (int k = 0; k < partition.parts; ++k) {
+            const int part = (self + k) % partition.parts;
+            const std::int64_t end = partition.bound[part + 1], grain = partition.grain;
+            for (;;) {
+                const std::int64_t begin = claim[part].next.fetch_add(grain, std::memory_order_relaxed);
+                if (begin >= end) break;
+                body(context, begin, std::min(begin + grain, end));
+            }
+        }
+    }
+};
+
+struct SignalsBlocked {
+#if !defined(_WIN32)
+    sigset_t before;
+    SignalsBlocked() {
+        sigset_t all;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+    }
+    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before, nullptr); }
+#endif
+};
+
+class Pool {
+  public:
+    // Serves one job at a time; a caller that finds it busy works alone.
+    void run(Job& job) {
+        std::unique_lock<std::mutex> own(busy_, std::try_to_lock);
+        if (!own.owns_lock()) return job.work(0);
+        grow(job.partition.parts - 1);
+        current_.store(&job);
+        epoch_.fetch_add(1);
+        if (sleepers_.load() > 0) epoch_.notify_all();
+        job.work(0);
+        current_.store(nullptr);
+        while (inside_.load() != 0) pause();  // only workers that have a piece in hand
+    }
+
+  private:
+    void grow(int wanted) {
+        if (workers_ >= wanted) return;
+        SignalsBlocked inherited;  // Python's signals belong to the main thread
+        while (workers_ < wanted) {
+            try {
+                std::thread([this, self = workers_ + 1] { serve(self); }).detach();
+            } catch (const std::system_error&) {
+                return;  // the system gives no more threads: fewer do the work
+            }
+            ++workers_;
+        }
+    }
+
+    void serve(int self) {
+        FpuGuard fpu;  // a new thread inherits its creator's state
+        std::uint32_t seen = 0;
+        for (;;) {
+            seen = wait_for_change(seen);
+            inside_.fetch_add(1);  // before the look at current_: run() clears it, then waits for inside_ == 0
+            if (Job* job = current_.load(); job && self < job->partition.parts) job->work(self);
+            inside_.fetch_sub(1);
+        }
+    }
+
+    std::uint32_t wait_for_change(std::uint32_t seen) {
+        for (int spin = 0; spin < kSpins; ++spin) {
+            const std::uint32_t now = epoch_.load();
+            if (now != seen) return now;
+            pause();
+        }
+        sleepers_.fetch_add(1);
+        epoch_.wait(seen);
+        sleepers_.fetch_sub(1);
+        return epoch_.load();
+    }
+
+    std::mutex busy_;
+    int workers_ = 0;  // guarded by busy_
+    std::atomic<Job*> current_{nullptr};
+    std::atomic<std::uint32_t> epoch_{0};
+    std::atomic<int> inside_{0};
+    std::atomic<int> sleepers_{0};
+};
+
+// Never destroyed: at exit its threads sleep or spin on memory that stays, and nobody joins them. In a forked child
+// there are no workers and the parent's mutex may be held, so the child makes a pool of its own at first need.
+std::atomic<Pool*> pool{nullptr};
+
+Pool& get_pool() {
+    static const bool registered = [] {
+#if !defined(_WIN32)
+        pthread_atfork(nullptr, nullptr, [] { pool.store(nullptr); });
+#endif
+        return true;
+    }();
+    (void)registered;
+    Pool* now = pool.load();
+    if (now) return *now;
+    Pool* made = new Pool;
+    if (pool.compare_exchange_strong(now, made)) return *made;
+    delete made;
+    return *now;
+}
+
+std::atomic<int> threads{0};  // 0: not asked for yet
+
+}  // namespace
+
+int default_num_threads() {
+    int n = static_cast<int>(std::thread::hardware_concurrency());
+#if defined(__linux__)
+    cpu_set_t mask;
+    if (sched_getaffinity(0, sizeof mask, &mask) == 0) n = CPU_COUNT(&mask);
+#endif
+    return std::clamp(n, 1, kMaxThreads);
+}
+
+int num_threads() {
+    if (threads.load(std::memory_order_relaxed) == 0) set_num_threads(default_num_threads());
+    return threads.load(std::memory_order_relaxed);
+}
+
+void set_num_threads(int n) { threads.store(std::clamp(n, 1, kMaxThreads), std::memory_order_relaxed); }
+
+void run(const Partition& partition, Body body, void* context) {
+    if (partition.parts == 1) {
+        if (partition.bound[0] < partition.bound[1]) body(context, partition.bound[0], partition.bound[1]);
+        return;
+    }
+    Job job(partition, body, context);
+    get_pool().run(job);
+}
+
+}  // namespace fastclip

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A pool of threads of our own.
+//
+// Work is claimed, not assigned: each thread begins with its own contiguous range, takes pieces of it in order, and
+// then helps the others. The caller takes part, claims whatever no worker has begun, and waits only for pieces in
+// flight, never for a thread to wake. Equal ranges in the two passes of a clip let each thread write what it has
+// just read (1.1 times faster in DRAM, 1.4 to 3.9 in cache than free claiming).
+#pragma once
+
+#include <cstdint>
+
+namespace fastclip {
+
+int num_threads();          // the caller included
+void set_num_threads(int);  // at least 1
+int default_num_threads();  // what the CPU affinity mask allows
+
+inline constexpr int kMaxThreads = 256;
+
+// A range [begin, end) of pieces for each thread, claimed `grain` pieces at a time.
+struct Partition {
+    int parts;
+    std::int64_t grain;
+    std::int64_t bound[kMaxThreads + 1];  // part t is [bound[t], bound[t + 1])
+};
+
+using Body = void (*)(void* context, std::int64_t begin, std::int64_t end);
+
+void run(const Partition& partition, Body body, void* context);
+
+template <class F>  // f(begin, end) must not throw
+void parallel_for(const Partition& partition, F&& f) {
+    run(
+        partition, [](void* context, std::int64_t begin, std::int64_t end) { (*static_cast<F*>(context))(begin, end); },
+        const_cast<void*>(static_cast<const void*>(&f)));
+}
+
+}  // namespace fastclip

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A list of buffers cut into pieces, and the pieces shared out to threads.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/buffer.hpp"
+#include "engine/parallel.hpp"
+
+namespace fastclip {
+
+// At most one chunk of a buffer.
+struct Piece {
+    const Buffer* buffer;
+    std::int64_t offset, count;  // elements
+};
+
+// A thread more is worth waking for every so many bytes of work. With the pool asleep, the usual case between two
+// training steps, two threads are slower up to 8 MB in all and 1.05 to 1.5 times faster beyond.
+inline constexpr std::int64_t kBytesPerThread = 4 << 20;
+
+struct Plan {
+    std::vector<Piece> pieces;  // in list order; 24 bytes for each 64 KB and array
+    Partition partition;
+
+    void make_chunks(std::span<const Buffer> list);
+    void make_whole(std::span<const Buffer> list, std::int64_t most);  // the buffers of 1 to `most` elements
+
+  private:
+    void share_out();
+};
+
+std::int64_t total_bytes(std::span<const Buffer> list);
+
+// Copies elements [offset, offset + count) of a strided buffer, in the order of its layout.
+void gather_elements(const Buffer& buffer, std::int64_t offset, std::int64_t count, char* dense);
+void scatter_elements(const Buffer& buffer, std::int64_t offset, std::int64_t count, const char* dense);
+
+char* staging();  // room for one chunk of any dtype, one block a thread
+
+// Gives f the address of the piece's elements as one dense block. The elements of a strided buffer come as a copy,
+// which is written back if f returns true.
+template <class F>
+void with_elements(const Piece& piece, F&& f) {
+    const Buffer& b = *piece.buffer;
+    if (!b.layout) {
+        f(b.data + piece.offset * info(b.dtype).size);
+        return;
+    }
+    char* dense = staging();
+    gather_elements(b, piece.offset, piece.count, dense);
+    if (f(dense)) scatter_elements(b, piece.offset, piece.count, dense);
+}
+
+}  // namespace fastclip

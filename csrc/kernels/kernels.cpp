@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Compiled once per ISA, with FASTCLIP_ISA naming it: the table of that ISA's kernels.
+
+#include "kernels/reduce.hpp"
+#include "kernels/transform.hpp"
+
+#define FASTCLIP_JOIN2(a, b) a##b
+#define FASTCLIP_JOIN(a, b) FASTCLIP_JOIN2(a, b)
+#define FASTCLIP_TEXT2(a) #a
+#define FASTCLIP_TEXT(a) FASTCLIP_TEXT2(a)
+
+namespace fastclip {
+namespace {
+
+template <class T>
+constexpr Kernels kernels() {
+    return {
+        [](const void* x, std::int64_t n, double by) { return sumsq(static_cast<const T*>(x), n, by); },
+        [](const void* x, std::int64_t n) { return sumabs(static_cast<const T*>(x), n); },
+        [](const void* x, std::int64_t n) { return maxabs(static_cast<const T*>(x), n); },
+        [](const void* x, std::int64_t n) { return counts(static_cast<const T*>(x), n); },
+        [](void* dst, const void* src, std::int64_t n, const Product& c) {
+            scale(static_cast<T*>(dst), static_cast<const T*>(src), n, c);
+        },
+        [](void* dst, const void* src, std::int64_t n, double lo, double hi) {
+            clamp(static_cast<T*>(dst), static_cast<const T*>(src), n, lo, hi);
+        },
+        [](const void* x, std::int64_t n, double lo, double hi) {
+            return first_outside(static_cast<const T*>(x), n, lo, hi);
+        },
+        [](void* x, std::int64_t n) { drop_nonfinite(static_cast<T*>(x), n); },
+    };
+}
+
+}  // namespace
+
+extern const KernelTable FASTCLIP_JOIN(kernels_, FASTCLIP_ISA);
+const KernelTable FASTCLIP_JOIN(kernels_, FASTCLIP_ISA) = {
+    FASTCLIP_TEXT(FASTCLIP_ISA),
+    {
+#define FASTCLIP_KERNELS(tag, type, bits) kernels<type>(),
+        FASTCLIP_DTYPES(FASTCLIP_KERNELS)
+#undef FASTCLIP_KERNELS
+    }};
+
+}  // namespace fastclip

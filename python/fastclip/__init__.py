@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Clip gradients fast and exactly: TensorFlow's clipping functions for lists of arrays, in place, in C++.
+
+    >>> import numpy as np, fastclip
+    >>> gradients = [np.array([3.0, 0.0], np.float32), np.array([4.0], np.float32)]
+    >>> fastclip.clip_by_global_norm_(gradients, 1.0)
+    5.0
+    >>> gradients
+    [array([0.6, 0. ], dtype=float32), array([0.8], dtype=float32)]
+"""
+
+from fastclip._api import (
+    Measurement,
+    clip_by_average_norm,
+    clip_by_average_norm_,
+    clip_by_global_norm,
+    clip_by_global_norm_,
+    clip_by_norm,
+    clip_by_norm_,
+    clip_by_value,
+    clip_by_value_,
+    clip_gradients_by_norm,
+    global_norm,
+    measure,
+    norm,
+)
+from fastclip._config import VERSION as __version__
+from fastclip._config import set_isa, set_num_threads, show_config
+
+__all__ = [
+    "Measurement",
+    "__version__",
+    "clip_by_average_norm",
+    "clip_by_average_norm_",
+    "clip_by_global_norm",
+    "clip_by_global_norm_",
+    "clip_by_norm",
+    "clip_by_norm_",
+    "clip_by_value",
+    "clip_by_value_",
+    "clip_gradients_by_norm",
+    "global_norm",
+    "measure",
+    "norm",
+    "set_isa",
+    "set_num_threads",
+    "show_config",
+]

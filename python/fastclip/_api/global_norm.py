@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One norm for a whole list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastclip import _errors
+from fastclip._arrays import gather, gather_list, rebuild, results
+from fastclip._config import backend
+from fastclip._rules import GLOBAL_NORM
+
+_rules = {policy: backend.rule(record) for policy, record in GLOBAL_NORM.items()}
+
+
+def clip_by_global_norm_(
+    t_list: Any, clip_norm: float, use_norm: float | None = None, *, nonfinite: str = "propagate"
+) -> float:
+    """Clip arrays in place so that the norm of all their elements together is at most `clip_norm`.
+
+    Every element is multiplied by clip_norm / norm if the norm is above `clip_norm`; otherwise nothing is written.
+
+    Args:
+        t_list: an array, or a list, tuple, (nested) dict or iterable of writable float32 and float64 arrays of any
+            shape and strides; None entries are skipped. Every entry counts in the norm; memory that is listed twice
+            is scaled once. An iterator is used up.
+        clip_norm: the limit, >= 0. Infinity clips nothing, 0 gives zeros.
+        use_norm: the norm, if it is already known: saves reading the arrays. 0 means within the limit.
+        nonfinite: what NaN or infinity among the elements leads to. "propagate": finite elements become 0 and
+            infinite ones NaN; with a NaN, all become NaN. "nan": all become NaN. "raise": FloatingPointError.
+            "skip": nothing is written. "zero": they become 0, and the norm is that of the others.
+
+    Returns:
+        The norm before clipping, exact to the last bits for every finite input; infinity if it is beyond f64.
+
+    Raises:
+        TypeError: an entry is no float32 or float64 array, or a number is none.
+        ValueError: an array is read-only, two arrays share memory in part, or `clip_norm` or `use_norm` is negative
+            or NaN. Nothing has been written then.
+        FloatingPointError: see `nonfinite`.
+
+    The rule is that of Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural
+    networks", and of TensorFlow's function of that name.
+
+    Example:
+        >>> import numpy as np, fastclip
+        >>> gradients = {"w": np.array([[3.0], [0.0]]), "b": np.array([4.0])}
+        >>> fastclip.clip_by_global_norm_(gradients, 10.0)  # within the limit
+        5.0
+        >>> fastclip.clip_by_global_norm_(gradients, 2.5)
+        5.0
+        >>> gradients["b"]
+        array([2.])
+    """
+    limit = _errors.limit("clip_by_global_norm_", "clip_norm", clip_norm)
+    if use_norm is not None:
+        use_norm = _errors.limit("clip_by_global_norm_", "use_norm", use_norm)
+    rule = _rules.get(nonfinite) if type(nonfinite) is str else None
+    if rule is None:
+        raise ValueError(f"clip_by_global_norm_: nonfinite is {nonfinite!r}; expected one of {', '.join(_rules)}.")
+    norm = backend.clip_list(t_list, None, limit, use_norm, rule, False)
+    if norm is NotImplemented:
+        arrays = gather("clip_by_global_norm_", "t_list", t_list, write=True)
+        norm = backend.clip_list(arrays, None, limit, use_norm, rule, True)
+    if norm is None:
+        _errors.nonfinite("clip_by_global_norm_")
+    return norm  # type: ignore[no-any-return]
+
+
+def clip_by_global_norm(
+    t_list: Any, clip_norm: float, use_norm: float | None = None, name: str | None = None
+) -> tuple[Any, float]:
+    """Clip arrays, into new ones, so that the norm of all their elements together is at most `clip_norm`.
+
+    Args:
+        t_list: a list, tuple, (nested) dict or iterable of float32 and float64 arrays; None entries are kept, and of
+            IndexedSlices-like entries the `values` are clipped.
+        clip_norm: the limit, >= 0. Infinity clips nothing, 0 gives zeros.
+        use_norm: the norm, if it is already known. 0 means within the limit.
+        name: ignored; TensorFlow has it.
+
+    Returns:
+        The clipped arrays in a list (a dict for a dict), and the norm before clipping. NaN or infinity among the
+        elements makes every element NaN, as in TensorFlow.
+
+    Raises:
+        TypeError: an entry is no float32 or float64 array, or a number is none.
+        ValueError: `clip_norm` or `use_norm` is negative or NaN.
+
+    Source: TensorFlow's function; its finite norms that overflow (and then give NaN) are right here.
+
+    Example:
+        >>> import numpy as np, fastclip
+        >>> fastclip.clip_by_global_norm([np.array([3.0]), None, np.array([4.0])], 2.5)
+        ([array([1.5]), None, array([2.])], 5.0)
+    """
+    limit = _errors.limit("clip_by_global_norm", "clip_norm", clip_norm)
+    if use_norm is not None:
+        use_norm = _errors.limit("clip_by_global_norm", "use_norm", use_norm)
+    t_list, arrays = gather_list("clip_by_global_norm", "t_list", t_list)
+    read, out = results(arrays)
+    norm = backend.clip_list(read, out, limit, use_norm, _rules["nan"], True)
+    clipped = rebuild(t_list, iter(out))
+    return (list(clipped) if type(clipped) is tuple else clipped), norm
+
+
+def global_norm(t_list: Any, name: str | None = None) -> float:
+    """Compute the L2 norm of all elements of a list of arrays.
+
+    Args:
+        t_list: a list, tuple, (nested) dict or iterable of float32 and float64 arrays; None entries are skipped.
+        name: ignored; TensorFlow has it.
+
+    Returns:
+        The norm, exact to the last bits for every finite input (a Python float, so that dividing a float32 array by
+        it stays float32); infinity if it is beyond f64 or an element is infinite, NaN if one is NaN, 0.0 for nothing.
+
+    Raises:
+        TypeError: an entry is no float32 or float64 array.
+
+    Source: TensorFlow's function.
+
+    Example:
+        >>> import numpy as np, fastclip
+        >>> fastclip.global_norm([np.array([3e200]), None, np.array([4e200])]) / 1e200
+        5.0
+    """
+    norm = backend.norm_list(t_list) if type(t_list) in (list, tuple, dict) else NotImplemented
+    if norm is NotImplemented:
+        norm = backend.norm_list(gather_list("global_norm", "t_list", t_list)[1])
+    return norm  # type: ignore[no-any-return]

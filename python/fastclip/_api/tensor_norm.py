@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A norm for each array, or for each row of it."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from fastclip import _errors
+from fastclip._arrays import gather, like, one_array, results
+from fastclip._config import backend
+from fastclip._layout import Array
+from fastclip._rules import AVERAGE_NORM, TENSOR_NORM
+
+_tensor = {place: backend.rule(record) for place, record in TENSOR_NORM.items()}
+_average = {place: backend.rule(record) for place, record in AVERAGE_NORM.items()}
+
+
+def clip_by_norm_(t: Any, clip_norm: float, axes: Any = None) -> None:
+    """Clip each array in place so that its own norm is at most `clip_norm`.
+
+    Args:
+        t: an array, or a list, tuple, (nested) dict or iterable of writable float32 and float64 arrays; None entries
+            are skipped, memory that is listed twice is clipped once.
+        clip_norm: the limit, >= 0. Infinity clips nothing, 0 gives zeros.
+        axes: the axis or axes over which a norm is taken, of each array; None: all. With axes=1 each row of a matrix
+            is clipped by its own norm.
+
+    NaN or infinity: finite elements of that array (or row) become 0 and infinite ones NaN; with a NaN, all do.
+
+    Raises:
+        TypeError: an entry is no float32 or float64 array, or a number is none.
+        ValueError: an array is read-only, two arrays share memory in part, `clip_norm` is negative or NaN, or an
+            axis is out of range or repeated. Nothing has been written then.
+
+    Source: TensorFlow's `clip_by_norm`, in place.
+
+    Example:
+        >>> import numpy as np, fastclip
+        >>> batch = np.array([[3.0, 4.0], [0.3, 0.4]])
+        >>> fastclip.clip_by_norm_(batch, 2.5, axes=1)
+        >>> batch
+        array([[1.5, 2. ],
+               [0.3, 0.4]])
+    """
+    limit = _errors.limit("clip_by_norm_", "clip_norm", clip_norm)
+    if axes is None:
+        _each_in_place("clip_by_norm_", t, limit, _tensor["in place"])
+        return
+    arrays = gather("clip_by_norm_", "t", t, write=True)
+    masks = [_axes_mask("clip_by_norm_", axes, a.ndim) for a in arrays]
+    for a, mask in zip(arrays, masks, strict=True):
+        backend.clip_rows(a, mask, limit, _tensor["in place"])
+
+
+def clip_by_norm(t: Any, clip_norm: float, axes: Any = None, name: str | None = None) -> Any:
+    """Clip an array, into a new one, so that its norm is at most `clip_norm`.
+
+    Args:
+        t: a float32 or float64 array, or what `np.asarray` takes; of an IndexedSlices-like object the `values`.
+        clip_norm: the limit, >= 0. Infinity clips nothing, 0 gives zeros.
+        axes: the axis or axes over which the norm is taken; None: all. [] takes each element by itself.
+        name: ignored; TensorFlow has it.
+
+    Returns:
+        A new array of the same shape and dtype (IndexedSlices-like: the same kind). NaN or infinity among the
+        elements makes all of them (with `axes`, those of the same row) NaN.
+
+    Raises:
+        TypeError: `t` is no float32 or float64 array; for a list of arrays see `clip_by_norm_`.
+        ValueError: `clip_norm` is negative or NaN, or an axis is out of range or repeated.
+
+    Source: TensorFlow's function.
+
+    Example:
+        >>> import fastclip
+        >>> fastclip.clip_by_norm([3.0, 4.0], 2.5)
+        array([1.5, 2. ])
+    """
+    limit = _errors.limit("clip_by_norm", "clip_norm", clip_norm)
+    array = one_array("clip_by_norm", "t", t, "clip_by_norm_ (in place)")
+    if axes is None:
+        return like(t, _each(array, limit, _tensor["out of place"]))
+    mask = _axes_mask("clip_by_norm", axes, array.ndim)
+    out = np.array(array, order="K")
+    backend.clip_rows(out, mask, limit, _tensor["out of place"])
+    return like(t, out)
+
+
+def clip_by_average_norm_(t: Any, clip_norm: float) -> None:
+    """Clip each array in place so that its norm divided by its number of elements is at most `clip_norm`.
+
+    Args:
+        t: as for `clip_by_norm_`.
+        clip_norm: the limit, >= 0. Infinity clips nothing, 0 gives zeros.
+
+    NaN and infinity, errors: as for `clip_by_norm_`. Source: TensorFlow 1's `clip_by_average_norm`, in place.
+
+    Example:
+        >>> import numpy as np, fastclip
+        >>> gradient = np.array([30.0, 40.0])  # norm 50, average 25
+        >>> fastclip.clip_by_average_norm_(gradient, 2.5)
+        >>> gradient
+        array([3., 4.])
+    """
+    limit = _errors.limit("clip_by_average_norm_", "clip_norm", clip_norm)
+    _each_in_place("clip_by_average_norm_", t, limit, _average["in place"])
+
+
+def clip_by_average_norm(t: Any, clip_norm: float, name: str | None = None) -> Any:
+    """Clip an array, into a new one, so that its norm divided by its number of elements is at most `clip_norm`.
+
+    Args:
+        t: as for `clip_by_norm`.
+        clip_norm: the limit, >= 0. Infinity clips nothing, 0 gives zeros.
+        name: ignored; TensorFlow has it.
+
+    Returns, raises: as for `clip_by_norm`. Source: TensorFlow 1's function.
+
+    Example:
+        >>> import fastclip
+        >>> fastclip.clip_by_average_norm([30.0, 40.0], 2.5)
+        array([3., 4.])
+    """
+    limit = _errors.limit("clip_by_average_norm", "clip_norm", clip_norm)
+    array = one_array("clip_by_average_norm", "t", t, "clip_by_average_norm_ (in place)")
+    return like(t, _each(array, limit, _average["out of place"]))
+
+
+def _each(array: Array, limit: float, rule: Any) -> Array:
+    read, out = results([array])
+    backend.clip_each(read, out, limit, rule, True)
+    return out[0]
+
+
+def _each_in_place(function: str, t: Any, limit: float, rule: Any) -> None:
+    if backend.clip_each(t, None, limit, rule, False) is NotImplemented:
+        backend.clip_each(gather(function, "t", t, write=True), None, limit, rule, True)
+
+
+def _axes_mask(function: str, axes: Any, ndim: int) -> int:
+    mask = 0
+    for axis in axes if isinstance(axes, (list, tuple, np.ndarray)) else [axes]:
+        try:
+            index = operator.index(axis)
+        except TypeError:
+            raise TypeError(f"{function}: axes is {_errors.show(axes)}; expected integers or None.") from None
+        if not -ndim <= index < ndim:
+            raise ValueError(f"{function}: axes has {index}, but the array has {ndim} dimensions.")
+        if mask >> index % ndim & 1:
+            raise ValueError(f"{function}: axes names axis {index % ndim} twice.")
+        mask |= 1 << index % ndim
+    return mask

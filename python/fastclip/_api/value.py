@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Each element by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastclip import _errors
+from fastclip._arrays import gather, like, one_array, results
+from fastclip._config import backend
+from fastclip._layout import Array
+
+
+def clip_by_value_(t: Any, clip_value_min: float, clip_value_max: float) -> None:
+    """Clip every element in place to [clip_value_min, clip_value_max].
+
+    Memory in which nothing is outside is only read. Bounds are rounded to each array's dtype. NaN stays NaN, -0.0
+    stays -0.0 against a bound of 0; a NaN bound makes everything NaN; with min > max everything becomes min.
+
+    Args:
+        t: as for `clip_by_norm_`.
+        clip_value_min: the lower bound, a number; -inf for none.
+        clip_value_max: the upper bound, a number; inf for none.
+
+    Raises:
+        TypeError: an entry is no float32 or float64 array, or a bound is no number.
+        ValueError: an array is read-only, or two arrays share memory in part. Nothing has been written then.
+
+    Source: TensorFlow's `clip_by_value`, in place.
+
+    Example:
+        >>> import numpy as np, fastclip
+        >>> gradients = [np.array([-2.0, 0.5]), np.array([7.0])]
+        >>> fastclip.clip_by_value_(gradients, -1.0, 1.0)
+        >>> gradients
+        [array([-1. ,  0.5]), array([1.])]
+    """
+    lo = _errors.real("clip_by_value_", "clip_value_min", clip_value_min)
+    hi = _errors.real("clip_by_value_", "clip_value_max", clip_value_max)
+    if backend.clamp_list(t, None, lo, hi, False) is NotImplemented:
+        backend.clamp_list(gather("clip_by_value_", "t", t, write=True), None, lo, hi, True)
+
+
+def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Any:
+    """Clip every element, into a new array, to [clip_value_min, clip_value_max].
+
+    Args:
+        t: a float32 or float64 array, or what `np.asarray` takes; of an IndexedSlices-like object the `values`.
+        clip_value_min: the lower bound, a number or an array that broadcasts to the shape of `t`.
+        clip_value_max: the upper bound, likewise.
+        name: ignored; TensorFlow has it.
+
+    Returns:
+        A new array of the same shape and dtype; see `clip_by_value_` for NaN, -0.0 and min > max.
+
+    Raises:
+        TypeError: `t` is no float32 or float64 array, or a bound is no number; for a list see `clip_by_value_`.
+        ValueError: a bound does not broadcast to the shape of `t`.
+
+    Source: TensorFlow's function.
+
+    Example:
+        >>> import fastclip
+        >>> fastclip.clip_by_value([-2.0, 0.5, 7.0], -1.0, 1.0)
+        array([-1. ,  0.5,  1. ])
+    """
+    array = one_array("clip_by_value", "t", t, "clip_by_value_ (in place)")
+    if np.ndim(clip_value_min) or np.ndim(clip_value_max):
+        lo = _bound("clip_value_min", clip_value_min, array)
+        hi = _bound("clip_value_max", clip_value_max, array)
+        return like(t, np.maximum(np.minimum(array, hi), lo))
+    least = _errors.real("clip_by_value", "clip_value_min", clip_value_min)
+    most = _errors.real("clip_by_value", "clip_value_max", clip_value_max)
+    read, out = results([array])
+    backend.clamp_list(read, out, least, most, True)
+    return like(t, out[0])
+
+
+def _bound(argument: str, value: Any, array: Array) -> Array:
+    bound = np.asarray(value)
+    if bound.dtype.kind not in "fiu":
+        raise TypeError(f"clip_by_value: {argument} is {_errors.show(value)}; expected real numbers.")
+    try:
+        return np.broadcast_to(bound.astype(array.dtype), array.shape)
+    except ValueError:
+        raise ValueError(
+            f"clip_by_value: {argument} has shape {bound.shape}, which does not broadcast to t's, {array.shape}."
+        ) from None

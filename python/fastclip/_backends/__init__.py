@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The two verbs, reduce and apply, over a whole list in one call.
+
+A backend takes the user's own container. Where it can't read it, it returns NotImplemented, having touched nothing;
+`fastclip._arrays` then makes a list of plain arrays of it, which every backend takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from fastclip._rules import Rule
+
+
+class Backend(Protocol):
+    """What a backend does. `out` is None (in place) or a list of new arrays; `vetted` says that none overlap."""
+
+    name: str
+
+    def rule(self, record: Rule) -> Any:
+        """Compile a record into what the other methods take as `rule`."""
+
+    def clip_list(self, arrays: Any, out: Any, limit: float, use_norm: float | None, rule: Any, vetted: bool) -> Any:
+        """Clip by the norm of all elements; return it, or None if they are not finite and the rule is to raise."""
+
+    def clip_each(self, arrays: Any, out: Any, limit: float, rule: Any, vetted: bool) -> Any:
+        """Clip each array by its own norm."""
+
+    def clip_rows(self, array: Any, axes: int, limit: float, rule: Any) -> Any:
+        """Clip one array in place, each row (along the axes whose bit is set) by its own norm."""
+
+    def clamp_list(self, arrays: Any, out: Any, lo: float, hi: float, vetted: bool) -> Any:
+        """Clip each element to [lo, hi]; lo > hi gives lo, NaN stays, a NaN bound gives NaN."""
+
+    def norm_list(self, arrays: Any) -> Any:
+        """Return the norm of all elements."""
+
+    def measure_list(self, arrays: Any) -> Any:
+        """Return (norm, [(norm, sumabs, maxabs, nonfinite, zeros) for each array])."""
+
+    def calls(self) -> int:
+        """Return how many calls this backend has served."""

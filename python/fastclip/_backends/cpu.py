@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The native backend: C++ and SIMD."""
+
+from __future__ import annotations
+
+from fastclip import _core
+from fastclip._rules import Rule
+
+
+class Native:
+    """`fastclip._core`, whose functions have the protocol's signatures."""
+
+    name = "native"
+    clip_list = staticmethod(_core.clip_list)
+    clip_each = staticmethod(_core.clip_each)
+    clip_rows = staticmethod(_core.clip_rows)
+    clamp_list = staticmethod(_core.clamp_list)
+    norm_list = staticmethod(_core.norm_list)
+    measure_list = staticmethod(_core.measure_list)
+    calls = staticmethod(_core.calls)
+
+    def rule(self, record: Rule) -> _core.Rule:
+        """Hand the record over to the native evaluator."""
+        return _core.Rule(record.slack, record.nonfinite, record.average)

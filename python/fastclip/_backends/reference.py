@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The reference backend in NumPy: the fallback where nothing was compiled, and the oracle where it was.
+
+f32 sums take the order of the native kernels and give the same bits. f64 sums are double-double, as the native ones
+are, but in another order: they agree to about 2^-100, which no rounded norm shows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastclip import _dtypes
+from fastclip._layout import Array, memory_key, memory_order
+from fastclip._rules import Rule, norm_of
+from fastclip._rules.evaluator import GROW, PLAIN_BELOW, SAFE_MIN, SHRINK, Coefficient, Norm, judge, two_sum
+
+CHUNK, LANES = 16384, 32
+_BLOCK = 64 * CHUNK  # elements widened to f64 at a time: 8 MB
+
+
+def _fold(lanes: Array) -> Array:
+    while lanes.shape[-1] > 1:
+        half = lanes.shape[-1] // 2
+        lanes = lanes[..., :half] + lanes[..., half:]
+    return lanes[..., 0]
+
+
+def _blocks(a: Array) -> Iterator[Array]:
+    flat = memory_order(a).reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        yield flat[start : start + _BLOCK]
+
+
+def _terms_f32(block: Array, power: int) -> Iterator[tuple[float, float]]:
+    """Yield the partial sum of each chunk: 32 lanes in f64, folded in halves."""
+    wide = block.astype(np.float64)
+    terms = np.square(wide) if power == 2 else np.abs(wide)
+    for start in range(0, terms.size, CHUNK):
+        chunk = terms[start : start + CHUNK]
+        rows = np.zeros((-(-chunk.size // LANES), LANES))
+        rows.reshape(-1)[: chunk.size] = chunk
+        yield float(_fold(np.add.reduce(rows, axis=0))), 0.0
+
+
+def _terms_f64(block: Array, power: int) -> Iterator[tuple[float, float]]:
+    """Yield the sum of a block as one double-double, by pairwise exact additions."""
+    if power == 2:
+        hi = block * block
+        t = block * 134217729.0  # Veltkamp's split: 2^27 + 1
+        top = t - (t - block)
+        low = block - top
+        lo = np.where(hi >= 2.0**-960, ((top * top - hi) + 2.0 * top * low) + low * low, 0.0)
+    else:
+        hi, lo = np.abs(block), np.zeros_like(block)
+    while hi.size > 1:
+        if hi.size % 2:
+            hi, lo = np.append(hi, 0.0), np.append(lo, 0.0)
+        a, b = hi[::2], hi[1::2]
+        s = a + b
+        back = s - a
+        lo = (lo[::2] + lo[1::2]) + ((a - (s - back)) + (b - back))
+        hi = s
+    total = float(hi[0])
+    yield total, float(lo[0]) if math.isfinite(total) else 0.0
+
+
+def _add(total: tuple[float, float], part: tuple[float, float]) -> tuple[float, float]:
+    s, error = two_sum(total[0], part[0])
+    return s, total[1] + (error + part[1])
+
+
+def _sum(a: Array, power: int, scale: float = 1.0) -> tuple[float, float]:
+    total = (0.0, 0.0)
+    with np.errstate(all="ignore"):
+        for block in _blocks(a):
+            terms = _terms_f32(block, power) if a.dtype == np.float32 else _terms_f64(block * scale, power)
+            for part in terms:
+                total = _add(total, part)
+    return total
+
+
+def _norm(arrays: list[Array]) -> Norm:
+    sums = [_sum(a, 2) for a in arrays]
+    total = (0.0, 0.0)
+    for part in sums:
+        total = _add(total, part)
+    if all(a.dtype == np.float32 for a in arrays) or SAFE_MIN <= total[0] < math.inf or math.isnan(total[0]):
+        return norm_of(*total, 1.0)
+    scale = SHRINK if total[0] == math.inf else GROW
+    total = (0.0, 0.0)
+    for a, part in zip(arrays, sums, strict=True):
+        narrow = a.dtype == np.float32
+        total = _add(total, (part[0] * scale * scale, part[1] * scale * scale) if narrow else _sum(a, 2, scale))
+    return norm_of(*total, scale)
+
+
+def _scale(out: Array, a: Array, c: Coefficient) -> None:
+    with np.errstate(all="ignore"):
+        if a.dtype != np.float32:
+            np.multiply(a * c.pre if c.pre != 1.0 else a, c.factor, out=out)
+        elif c.plain < PLAIN_BELOW:
+            out[...] = (a.astype(np.float64) * c.plain).astype(np.float32)
+        else:
+            np.multiply(a, np.float32(c.plain), out=out)
+
+
+def _once(arrays: list[Array]) -> list[Array]:
+    """Leave out arrays whose memory stands earlier in the list."""
+    return list({memory_key(a): a for a in reversed(arrays)}.values())[::-1]
+
+
+def _plain(arrays: Any) -> bool:
+    return isinstance(arrays, list) and all(type(a) is np.ndarray and _dtypes.supported(a.dtype) for a in arrays)
+
+
+def _targets(arrays: list[Array], out: list[Array] | None) -> list[tuple[Array, Array]]:
+    if out is not None:
+        return list(zip(out, arrays, strict=True))
+    return [(a, a) for a in _once(arrays)]
+
+
+class Reference:
+    """NumPy only. Takes lists of plain arrays."""
+
+    name = "reference"
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def calls(self) -> int:
+        """Return how many calls this backend has served."""
+        return self._calls
+
+    def rule(self, record: Rule) -> Rule:
+        """Return the record itself."""
+        return record
+
+    def clip_list(
+        self, arrays: Any, out: Any, limit: float, use_norm: float | None, rule: Rule, vetted: bool
+    ) -> Any:
+        """Clip by the norm of all elements."""
+        if not vetted:
+            return NotImplemented
+        self._calls += 1
+        targets = _targets(arrays, out)
+        reads = use_norm is None or rule.nonfinite in ("raise", "skip", "zero")
+        read = _norm(arrays) if reads else Norm(0.0, 0.0, 1.0)
+        norm = read if use_norm is None else Norm(use_norm, 0.0, 1.0)
+        if not (math.isfinite(read.hi) and math.isfinite(norm.hi)):
+            if rule.nonfinite == "raise":
+                return None
+            if rule.nonfinite == "skip":
+                return norm.value()
+            if rule.nonfinite == "zero":
+                for to, _ in targets:
+                    to[~np.isfinite(to)] = 0.0
+                norm = norm if math.isfinite(norm.hi) else _norm(arrays)
+        round_ = max((_dtypes.ROUND[a.dtype] for a in arrays), default=0.0)
+        self._apply(targets, judge(rule, norm, limit, sum(a.size for a in arrays), round_))
+        return norm.value()
+
+    def clip_each(self, arrays: Any, out: Any, limit: float, rule: Rule, vetted: bool) -> Any:
+        """Clip each array by its own norm."""
+        if not vetted:
+            return NotImplemented
+        self._calls += 1
+        for to, a in _targets(arrays, out):
+            self._apply([(to, a)], judge(rule, _norm([a]), limit, a.size, _dtypes.ROUND[a.dtype]))
+        return None
+
+    def clip_rows(self, array: Any, axes: int, limit: float, rule: Rule) -> Any:
+        """Clip one array in place, each row by its own norm."""
+        self._calls += 1
+        kept = [axis for axis in range(array.ndim) if not axes >> axis & 1]
+        rows = np.moveaxis(array, kept, range(len(kept)))
+        for index in np.ndindex(rows.shape[: len(kept)]):
+            row = rows[(*index, ...)]
+            self._apply([(row, row)], judge(rule, _norm([row]), limit, row.size, _dtypes.ROUND[array.dtype]))
+        return None
+
+    def clamp_list(self, arrays: Any, out: Any, lo: float, hi: float, vetted: bool) -> Any:
+        """Clip each element to [lo, hi], in TensorFlow's order: lo wins."""
+        if not vetted:
+            return NotImplemented
+        self._calls += 1
+        hi = lo if lo > hi else hi
+        for to, a in _targets(arrays, out):
+            with np.errstate(over="ignore", invalid="ignore"):
+                least, most = a.dtype.type(lo), a.dtype.type(hi)
+            outside = (a < least) | (a > most) | bool(np.isnan(least) or np.isnan(most))
+            if to is not a or outside.any():
+                np.clip(a, least, most, out=to)
+        return None
+
+    def norm_list(self, arrays: Any) -> Any:
+        """Return the norm of all elements."""
+        if not _plain(arrays):
+            return NotImplemented
+        self._calls += 1
+        return _norm(arrays).value()
+
+    def measure_list(self, arrays: Any) -> Any:
+        """Return the statistics of a list and of each array."""
+        if not _plain(arrays):
+            return NotImplemented
+        self._calls += 1
+        each = []
+        for a in arrays:
+            hi, lo = _sum(a, 1)
+            zeros = a.size - int(np.count_nonzero(a))
+            bad = a.size - int(np.count_nonzero(np.isfinite(a)))
+            largest = float(np.max(np.abs(a), initial=0.0))
+            each.append((_norm([a]).value(), hi + lo if math.isfinite(hi) else hi, largest, bad, zeros))
+        return _norm(arrays).value(), each
+
+    @staticmethod
+    def _apply(targets: list[tuple[Array, Array]], c: Coefficient) -> None:
+        for to, a in targets:
+            if c.clip:
+                _scale(to, a, c)
+            elif to is not a:
+                to[...] = a

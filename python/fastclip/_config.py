@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which backend, ISA and number of threads: the environment decides at import, functions afterwards."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from fastclip._backends import Backend
+from fastclip._backends.reference import Reference
+
+try:
+    from fastclip import _core as core
+except ImportError as error:
+    # Not there: the package was installed without native code. There, but broken: that must not pass in silence.
+    if "fastclip._core" not in str(error) and "'_core'" not in str(error):
+        raise
+    core = None  # type: ignore[assignment]
+
+#: calls that went to NumPy because no backend has the operation
+delegated = {"calls": 0}
+
+
+def _choose_backend() -> Backend:
+    built = ["native", "reference"] if core is not None else ["reference"]
+    name = os.environ.get("FASTCLIP_BACKEND") or built[0]
+    if name not in built:
+        why = "" if core is not None else " (this installation has no native code)"
+        raise ValueError(f"FASTCLIP_BACKEND={name}, but there are: {', '.join(built)}{why}.")
+    if name == "native":
+        from fastclip._backends.cpu import Native
+
+        return Native()
+    return Reference()
+
+
+def set_isa(name: str) -> None:
+    """Choose the instruction set of the native kernels; all give the same bits.
+
+    Args:
+        name: one of `show_config()["isas"]`, such as "baseline", "avx2" or "avx512".
+
+    Raises:
+        ValueError: the ISA is unknown, or this CPU does not have it.
+
+    Example:
+        >>> import fastclip
+        >>> fastclip.set_isa(fastclip.show_config()["isas"][-1])
+    """
+    _use_isa("set_isa: name", name)
+
+
+def _use_isa(source: str, name: str) -> None:
+    choices = core.supported_isas() if core is not None else ("none",)
+    if name not in choices:
+        raise ValueError(f"{source}={name}, but this CPU has: {', '.join(choices)}. Choose one of these.")
+    if core is not None:
+        core.set_isa(name)
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads, the calling one included, large lists are shared out to.
+
+    The default is the number of CPUs that the process may run on, or `FASTCLIP_NUM_THREADS`. Results do not depend
+    on it. The reference backend has one thread and takes no notice.
+
+    Args:
+        n: at least 1; more than 256 counts as 256.
+
+    Raises:
+        TypeError: `n` is no integer.
+        ValueError: `n` is below 1.
+
+    Example:
+        >>> import fastclip
+        >>> fastclip.set_num_threads(1)
+    """
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+        raise TypeError(f"set_num_threads: n is {n!r}; expected an integer >= 1.")
+    _use_threads("set_num_threads: n", int(n))
+
+
+def _use_threads(source: str, n: int) -> None:
+    if n < 1:
+        raise ValueError(f"{source}={n}; expected an integer >= 1.")
+    if core is not None:
+        core.set_num_threads(min(n, 256))
+
+
+def show_config() -> dict[str, Any]:
+    """Return what fastclip runs on: backend, ISA, threads, versions, and how many calls were native.
+
+    `calls["native"]` counts the calls that the native kernels served, `calls["reference"]` those of the reference
+    backend, and `calls["delegated"]` those handed to NumPy because fastclip has no kernel for the case.
+
+    Example:
+        >>> import fastclip
+        >>> sorted(fastclip.show_config())
+        ['backend', 'calls', 'compiler', 'isa', 'isas', 'isas_compiled', 'note', 'numpy', 'threads', 'version']
+    """
+    native = backend.name == "native"
+    note = "" if native else "no native code: everything runs on NumPy, many times slower"
+    if core is not None and not native:
+        note = "FASTCLIP_BACKEND=reference: everything runs on NumPy, many times slower"
+    return {
+        "version": VERSION,
+        "backend": backend.name,
+        "isa": core.isa() if native else "none",
+        "isas": core.supported_isas() if core is not None else ("none",),
+        "isas_compiled": core.compiled_isas() if core is not None else ("none",),
+        "threads": core.num_threads() if native else 1,
+        "compiler": core.compiler if core is not None else "none",
+        "numpy": np.__version__,
+        "calls": {
+            "native": backend.calls() if native else 0,
+            "reference": 0 if native else backend.calls(),
+            "delegated": delegated["calls"],
+        },
+        "note": note,
+    }
+
+
+def _read_environment() -> None:
+    isa = os.environ.get("FASTCLIP_ISA")
+    if isa:
+        _use_isa("FASTCLIP_ISA", isa)
+    threads = os.environ.get("FASTCLIP_NUM_THREADS")
+    if threads:
+        if not threads.strip().isdigit():
+            raise ValueError(f"FASTCLIP_NUM_THREADS={threads}; expected an integer >= 1.")
+        _use_threads("FASTCLIP_NUM_THREADS", int(threads))
+
+
+VERSION = "0.1.0"
+backend = _choose_backend()
+_read_environment()

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reading of scalar arguments, with errors that say what to do instead."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any, NoReturn
+
+import numpy as np
+
+
+def show(value: object) -> str:
+    """Describe a value in an error message: its type, and the value itself where it is short."""
+    text = repr(value)
+    kind = type(value).__name__
+    return f"{text} ({kind})" if len(text) <= 40 and "\n" not in text else f"of type {kind}"
+
+
+def real(function: str, argument: str, value: Any) -> float:
+    """Read a real number: a Python or NumPy scalar, or a 0-d array."""
+    scalar = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(scalar, (bool, np.bool_)) or not isinstance(scalar, numbers.Real):
+        raise TypeError(f"{function}: {argument} is {show(value)}; expected a real number.")
+    return float(scalar)
+
+
+def limit(function: str, argument: str, value: Any) -> float:
+    """Read the limit of a norm: a real number, not negative and not NaN."""
+    if type(value) is float and value >= 0.0:
+        return value
+    number = real(function, argument, value)
+    if not number >= 0.0:
+        raise ValueError(
+            f"{function}: {argument} is {number!r}; expected a number >= 0. Use math.inf for 'do not clip'."
+        )
+    return number
+
+
+def nonfinite(function: str) -> NoReturn:
+    """Raise for elements that are NaN or infinite under the policy 'raise'."""
+    raise FloatingPointError(
+        f"{function}: the arrays hold NaN or infinity, and nonfinite='raise'. Nothing was written; "
+        "fastclip.measure() tells where they are."
+    )

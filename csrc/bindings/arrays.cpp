@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <optional>
 
@@ -16,9 +17,11 @@ namespace {
 
 using py::detail::npy_api;
 
+constexpr char kNativeOrder = std::endian::native == std::endian::little ? '<' : '>';
+
 std::optional<DType> dtype_of(const py::detail::PyArray_Proxy* array) {
     const auto* descr = py::detail::array_descriptor1_proxy(array->descr);
-    if (descr->byteorder != '=') return std::nullopt;
+    if (descr->byteorder != '=' && descr->byteorder != kNativeOrder) return std::nullopt;
     if (descr->type_num == npy_api::NPY_FLOAT_) return DType::f32;
     if (descr->type_num == npy_api::NPY_DOUBLE_) return DType::f64;
     return std::nullopt;
@@ -63,16 +66,22 @@ bool Gathered::add_array(PyObject* object, Access access) {
     constexpr int kContiguous = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_F_CONTIGUOUS_;
     const bool aligned = array->flags & npy_api::NPY_ARRAY_ALIGNED_;
     if (count > 0 && !(aligned && (array->flags & kContiguous))) {
-        Layout& layout = layouts_.emplace_back();
-        const bool dense = make_layout(array, kAllAxes, info(*dtype).size, layout);
-        if (dense && aligned)
-            layouts_.pop_back();
-        else
-            buffer.layout = &layout;
+        auto layout = std::make_unique<Layout>();
+        const bool dense = make_layout(array, kAllAxes, info(*dtype).size, *layout);
+        if (!(dense && aligned)) {
+            buffer.layout = layout.get();
+            layouts_.push_back(std::move(layout));
+        }
     }
     buffers.push_back(buffer);
     arrays_.push_back(object);
     return true;
+}
+
+void Gathered::reserve(Py_ssize_t more) {
+    if (!buffers.empty()) return;
+    buffers.reserve(static_cast<std::size_t>(more));
+    arrays_.reserve(static_cast<std::size_t>(more));
 }
 
 bool Gathered::add_item(PyObject* item, Access access, int depth) {
@@ -80,11 +89,13 @@ bool Gathered::add_item(PyObject* item, Access access, int depth) {
     if (item == Py_None) return true;
     if (depth == kMaxDepth) return false;
     if (PyList_CheckExact(item)) {
+        reserve(PyList_GET_SIZE(item));
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(item); ++i)
             if (!add_item(PyList_GET_ITEM(item, i), access, depth + 1)) return false;
         return true;
     }
     if (PyTuple_CheckExact(item)) {
+        reserve(PyTuple_GET_SIZE(item));
         for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(item); ++i)
             if (!add_item(PyTuple_GET_ITEM(item, i), access, depth + 1)) return false;
         return true;

@@ -5,7 +5,7 @@
 
 #include <pybind11/numpy.h>
 
-#include <deque>
+#include <memory>
 #include <vector>
 
 #include "core/buffer.hpp"
@@ -34,10 +34,11 @@ class Gathered {
     std::vector<Buffer> buffers;
 
   private:
+    void reserve(Py_ssize_t more);
     bool add_item(PyObject* item, Access access, int depth);
     bool add_array(PyObject* array, Access access);
 
-    std::deque<Layout> layouts_;
+    std::vector<std::unique_ptr<Layout>> layouts_;  // a kilobyte each, for strided arrays only
     std::vector<PyObject*> arrays_;  // borrowed
     std::vector<Py_buffer> exports_;
 };

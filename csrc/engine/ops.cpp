@@ -27,9 +27,9 @@ Product product(const Coefficient& c) {
 
 constexpr Coefficient kAllNan = {true, NAN, 1.0, NAN};
 
-Coefficient judge(const Request& request, Norm norm, std::int64_t count, double round) {
+Coefficient judge(const Request& request, Norm norm, bool nonfinite, std::int64_t count, double round) {
     const double limit = request.average ? request.limit * static_cast<double>(count) : request.limit;
-    if (request.nonfinite == Nonfinite::nan && !is_finite(norm.hi) && limit != kInf) return kAllNan;
+    if (nonfinite && request.nonfinite == Nonfinite::nan && limit != kInf) return kAllNan;
     return coefficient(request.rule, norm, limit, round);
 }
 
@@ -90,7 +90,8 @@ class Job {  // a list in, in place or out
 
 void clip_whole(const Job& job, const Piece& piece, const Request& request) {
     const Buffer& src = *piece.buffer;
-    const Coefficient c = judge(request, norm_of_buffer(src), src.count, info(src.dtype).round);
+    const Norm norm = norm_of_buffer(src);
+    const Coefficient c = judge(request, norm, !is_finite(norm.hi), src.count, info(src.dtype).round);
     if (!c.clip && job.in_place()) return;
     const Product by = product(c);
     for (std::int64_t at = 0; at < src.count; at += kChunk)
@@ -108,9 +109,10 @@ Outcome clip_list(std::span<const Buffer> src, std::span<const Buffer> dst, cons
     const Nonfinite policy = request.nonfinite;
     const bool reads = !request.use_norm || policy == Nonfinite::raise || policy == Nonfinite::skip ||
                        policy == Nonfinite::zero;
-    Norm read = reads ? plan.norm() : Norm{0.0, 0.0, 1.0};
+    const Norm read = reads ? plan.norm() : Norm{0.0, 0.0, 1.0};
     Norm norm = request.use_norm ? Norm{*request.use_norm, 0.0, 1.0} : read;
-    if (!is_finite(read.hi) || !is_finite(norm.hi)) {
+    const bool nonfinite = !is_finite(read.hi);
+    if (nonfinite) {
         if (policy == Nonfinite::raise) return {value(norm), true};
         if (policy == Nonfinite::skip) return {value(norm), false};
         if (policy == Nonfinite::zero) {
@@ -120,7 +122,7 @@ Outcome clip_list(std::span<const Buffer> src, std::span<const Buffer> dst, cons
     }
     std::int64_t count = 0;
     for (const Buffer& b : src) count += b.count;
-    const Coefficient c = judge(request, norm, count, coarsest_round(src));
+    const Coefficient c = judge(request, norm, nonfinite, count, coarsest_round(src));
     if (c.clip)
         job.scale(plan, product(c));
     else if (!job.in_place())

@@ -56,23 +56,27 @@ std::int64_t total_bytes(std::span<const Buffer> list) {
 
 void Plan::make_chunks(std::span<const Buffer> list) {
     pieces.clear();
-    for (const Buffer& b : list)
+    std::int64_t total = 0;
+    for (const Buffer& b : list) {
+        total += bytes(b);
         for (std::int64_t at = 0; at < b.count; at += kChunk)
             pieces.push_back({&b, at, std::min(kChunk, b.count - at)});
-    share_out();
+    }
+    share_out(total);
 }
 
 void Plan::make_whole(std::span<const Buffer> list, std::int64_t most) {
     pieces.clear();
-    for (const Buffer& b : list)
-        if (b.count > 0 && b.count <= most) pieces.push_back({&b, 0, b.count});
-    share_out();
+    std::int64_t total = 0;
+    for (const Buffer& b : list) {
+        if (b.count == 0 || b.count > most) continue;
+        total += bytes(b);
+        pieces.push_back({&b, 0, b.count});
+    }
+    share_out(total);
 }
 
-void Plan::share_out() {
-    const auto size = [](const Piece& piece) { return piece.count * info(piece.buffer->dtype).size; };
-    std::int64_t total = 0;
-    for (const Piece& piece : pieces) total += size(piece);
+void Plan::share_out(std::int64_t total) {
     const auto count = static_cast<std::int64_t>(pieces.size());
     Partition& p = partition;
     p.parts = static_cast<int>(std::clamp<std::int64_t>(total / kBytesPerThread, 1, num_threads()));
@@ -81,7 +85,7 @@ void Plan::share_out() {
     std::size_t next = 0;
     std::int64_t sum = 0;
     for (int t = 1; t < p.parts; ++t) {
-        while (sum < total / p.parts * t) sum += size(pieces[next++]);
+        for (; sum < total / p.parts * t; ++next) sum += pieces[next].count * info(pieces[next].buffer->dtype).size;
         p.bound[t] = static_cast<std::int64_t>(next);
     }
     p.bound[p.parts] = count;

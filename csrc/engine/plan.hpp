@@ -29,7 +29,7 @@ struct Plan {
     void make_whole(std::span<const Buffer> list, std::int64_t most);  // the buffers of 1 to `most` elements
 
   private:
-    void share_out();
+    void share_out(std::int64_t total);
 };
 
 std::int64_t total_bytes(std::span<const Buffer> list);

@@ -28,31 +28,33 @@ struct Magnitude32 {
     }
 };
 
+template <class V, int kRegs>
+typename V::F64 fold(const typename V::F64 (&acc)[kRegs]) {
+    if constexpr (kRegs == 1) {
+        return acc[0];
+    } else {
+        typename V::F64 half[kRegs / 2];
+        FASTCLIP_UNROLL for (int j = 0; j < kRegs / 2; ++j) half[j] = V::add(acc[j], acc[j + kRegs / 2]);
+        return fold<V>(half);
+    }
+}
+
 template <class Term>
 Partial sum(const float* x, std::int64_t n) {
     using V = WidenVec;
     constexpr int kRegs = kLanesF32 / V::kF64;
     typename V::F64 acc[kRegs];
     FASTCLIP_UNROLL for (int j = 0; j < kRegs; ++j) acc[j] = V::set(0.0);
-    std::int64_t i = 0;
-    for (; i + kLanesF32 <= n; i += kLanesF32) {
+    for (; n >= kLanesF32; n -= kLanesF32, x += kLanesF32) {
         FASTCLIP_UNROLL for (int j = 0; j < kRegs; ++j)
-            acc[j] = Term::template add<V>(acc[j], V::widen(x + i + j * V::kF64));
+            acc[j] = Term::template add<V>(acc[j], V::widen(x + j * V::kF64));
     }
-    if (i < n) {
-        Row<float, kLanesF32> row(x + i, n - i, 0.0f);
-        FASTCLIP_UNROLL for (int j = 0; j < kRegs; ++j)
-            acc[j] = Term::template add<V>(acc[j], V::widen(row.v + j * V::kF64));
+    const int rest = static_cast<int>(n);  // absent elements count as 0, which changes no bit of a sum
+    FASTCLIP_UNROLL for (int j = 0; j < kRegs; ++j) {
+        if (j * V::kF64 < rest)
+            acc[j] = Term::template add<V>(acc[j], V::widen_first(x + j * V::kF64, rest - j * V::kF64));
     }
-    FASTCLIP_UNROLL for (int w = kRegs / 2; w >= 1; w /= 2) {
-        FASTCLIP_UNROLL for (int j = 0; j < w; ++j) acc[j] = V::add(acc[j], acc[j + w]);
-    }
-    double lane[V::kF64];
-    V::store(lane, acc[0]);
-    FASTCLIP_UNROLL for (int w = V::kF64 / 2; w >= 1; w /= 2) {
-        FASTCLIP_UNROLL for (int j = 0; j < w; ++j) lane[j] += lane[j + w];
-    }
-    return {lane[0], 0.0};
+    return {V::sum_by_halves(fold<V>(acc)), 0.0};
 }
 
 Partial sumsq(const float* x, std::int64_t n, double) { return sum<Square32>(x, n); }

@@ -17,7 +17,7 @@ from fastclip import _dtypes, _overlap
 from fastclip._errors import show
 from fastclip._layout import Array, is_dense
 
-_SCALARS = (bool, int, float, complex, np.generic)
+_LEAVES = (np.ndarray, str, bytes, bytearray, int, float, complex, np.generic)
 _MAX_DEPTH = 64
 
 
@@ -52,22 +52,25 @@ def plain(function: str, name: str, value: Any, *, write: bool) -> Array:
     return value.view(np.ndarray)
 
 
+def is_leaf(tree: object) -> bool:
+    """Tell whether `tree` is an entry (an array, None, or what can't be one) and not a container."""
+    return isinstance(tree, _LEAVES) or not isinstance(tree, Iterable) or is_slices(tree)
+
+
 def leaves(function: str, name: str, tree: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Walk a container in order: each entry that is no container and not None, with its name."""
+    """Walk a container in order: each entry but None, with its name."""
     if tree is None:
         return
     if depth > _MAX_DEPTH:
-        raise ValueError(f"{function}: {name} is nested more than {_MAX_DEPTH} deep; does it hold itself?")
+        raise ValueError(f"{function}: {name[:40]}... is nested more than {_MAX_DEPTH} deep; does it hold itself?")
     if isinstance(tree, Mapping):
         for key, entry in tree.items():
             yield from leaves(function, f"{name}[{key!r}]", entry, depth + 1)
-    elif isinstance(tree, (str, bytes, bytearray, np.ndarray, *_SCALARS)) or is_slices(tree):
+    elif is_leaf(tree):
         yield name, tree
-    elif isinstance(tree, Iterable):
+    else:
         for i, entry in enumerate(tree):
             yield from leaves(function, f"{name}[{i}]", entry, depth + 1)
-    else:
-        yield name, tree
 
 
 def gather(function: str, argument: str, tree: Any, *, write: bool) -> list[Array]:
@@ -84,13 +87,26 @@ def gather(function: str, argument: str, tree: Any, *, write: bool) -> list[Arra
 
 def gather_list(function: str, argument: str, t_list: Any) -> tuple[Any, list[Array]]:
     """Collect the arrays of a list for reading. Returns the list too, since an iterator can be read only once."""
-    if isinstance(t_list, (str, bytes, bytearray, np.ndarray, *_SCALARS)) or is_slices(t_list):
+    if t_list is None or is_leaf(t_list):
         raise TypeError(
             f"{function}: {argument} is {show(t_list)}; expected a list of arrays. Write [{argument}] for one array."
         )
-    if isinstance(t_list, Iterable) and not isinstance(t_list, (list, tuple, Mapping)):
-        t_list = list(t_list)
+    t_list = settle(function, argument, t_list)
     return t_list, gather(function, argument, t_list, write=False)
+
+
+def settle(function: str, name: str, tree: Any, depth: int = 0) -> Any:
+    """Make lists of iterators, which can be read only once, and of other iterables."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"{function}: {name} is nested more than {_MAX_DEPTH} deep; does it hold itself?")
+    if isinstance(tree, Mapping):
+        return {key: settle(function, name, entry, depth + 1) for key, entry in tree.items()}
+    if is_leaf(tree):
+        return tree
+    entries = [settle(function, name, entry, depth + 1) for entry in tree]
+    if isinstance(tree, tuple):
+        return type(tree)(*entries) if hasattr(tree, "_fields") else tuple(entries)
+    return entries
 
 
 def rebuild(tree: Any, arrays: Iterator[Array]) -> Any:
@@ -119,6 +135,8 @@ def one_array(function: str, argument: str, t: Any, list_function: str) -> Array
         array = np.asarray(t)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{function}: {argument} is {show(t)}; expected an array: {error}") from None
+    if array.dtype == object:
+        raise TypeError(f"{function}: {argument} is {show(t)}; expected an array. Use {list_function} for a list.")
     return plain(function, argument, array, write=False)
 
 

@@ -21,7 +21,10 @@ def real(function: str, argument: str, value: Any) -> float:
     scalar = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
     if isinstance(scalar, (bool, np.bool_)) or not isinstance(scalar, numbers.Real):
         raise TypeError(f"{function}: {argument} is {show(value)}; expected a real number.")
-    return float(scalar)
+    try:
+        return float(scalar)
+    except OverflowError:
+        raise ValueError(f"{function}: {argument} is an integer beyond float64; use math.inf.") from None
 
 
 def limit(function: str, argument: str, value: Any) -> float:

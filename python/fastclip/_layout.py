@@ -32,4 +32,10 @@ def memory_key(a: Array) -> tuple[Any, ...]:
     """Name the memory of an array: two with the same name hold the same elements, summed in the same order."""
     if is_dense(a):
         return (a.ctypes.data, a.size, a.dtype)
-    return (a.ctypes.data, a.dtype, *sorted(zip(a.strides, a.shape, strict=True)))
+    axes = zip(a.strides, a.shape, strict=True)
+    return (a.ctypes.data, a.dtype, *sorted((stride, n) for stride, n in axes if n != 1))
+
+
+def once(arrays: list[Array]) -> list[Array]:
+    """Leave out arrays whose memory stands earlier in the list."""
+    return list({memory_key(a): a for a in reversed(arrays)}.values())[::-1]

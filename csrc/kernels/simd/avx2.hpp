@@ -16,6 +16,15 @@ struct Avx2 {
     static F64 set(double x) { return _mm256_set1_pd(x); }
     static F64 load(const double* p) { return _mm256_loadu_pd(p); }
     static F64 widen(const float* p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
+    // the first `count` elements, 0 for the others, of which no byte is read
+    static F64 widen_first(const float* p, int count) {
+        return _mm256_cvtps_pd(
+            _mm_maskload_ps(p, _mm_cmpgt_epi32(_mm_set1_epi32(count), _mm_setr_epi32(0, 1, 2, 3))));
+    }
+    static double sum_by_halves(F64 a) {
+        __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+        return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+    }
     static void store(double* p, F64 a) { _mm256_storeu_pd(p, a); }
     static void narrow(float* p, F64 a) { _mm_storeu_ps(p, _mm256_cvtpd_ps(a)); }
     static F64 add(F64 a, F64 b) { return _mm256_add_pd(a, b); }

@@ -35,6 +35,11 @@ struct Plain {
     static F64 set(double x) { return map([=](int) { return x; }); }
     static F64 load(const double* p) { return map([=](int i) { return p[i]; }); }
     static F64 widen(const float* p) { return map([=](int i) { return static_cast<double>(p[i]); }); }
+    // the first `count` elements, 0 for the others, of which no byte is read
+    static F64 widen_first(const float* p, int count) {
+        return map([=](int i) { return i < count ? static_cast<double>(p[i]) : 0.0; });
+    }
+    static double sum_by_halves(F64 a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
     static void store(double* p, F64 a) {
         for (int i = 0; i < kF64; ++i) p[i] = a.v[i];
     }

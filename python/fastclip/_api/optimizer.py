@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastclip import _errors
@@ -18,6 +18,8 @@ class _Clipped:
         self._clip_norm = clip_norm
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_optimizer":  # not set yet, in copy and pickle
+            raise AttributeError(name)
         return getattr(self._optimizer, name)
 
     def __repr__(self) -> str:
@@ -34,11 +36,21 @@ class _ClippedApply(_Clipped):
 
 
 class _ClippedStep(_Clipped):
-    def step(self, *args: Any, **kwargs: Any) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None, **kwargs: Any) -> Any:
         """Clip every parameter's `grad` by the global norm, in place, and step."""
+        if closure is None:
+            self._clip()
+            return self._optimizer.step(**kwargs)
+        return self._optimizer.step(lambda: self._clip_after(closure), **kwargs)
+
+    def _clip_after(self, closure: Callable[[], Any]) -> Any:
+        loss = closure()  # computes the gradients
+        self._clip()
+        return loss
+
+    def _clip(self) -> None:
         gradients = [p.grad for group in self._optimizer.param_groups for p in group["params"]]
         clip_by_global_norm_(gradients, self._clip_norm)
-        return self._optimizer.step(*args, **kwargs)
 
 
 def clip_gradients_by_norm(optimizer: Any, clip_norm: float) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from fastclip import _errors
 from fastclip._arrays import gather, like, one_array, results
 from fastclip._config import backend
-from fastclip._layout import Array
+from fastclip._layout import Array, once
 from fastclip._rules import AVERAGE_NORM, TENSOR_NORM
 
 _tensor = {place: backend.rule(record) for place, record in TENSOR_NORM.items()}
@@ -50,9 +50,9 @@ def clip_by_norm_(t: Any, clip_norm: float, axes: Any = None) -> None:
         _each_in_place("clip_by_norm_", t, limit, _tensor["in place"])
         return
     arrays = gather("clip_by_norm_", "t", t, write=True)
-    masks = [_axes_mask("clip_by_norm_", axes, a.ndim) for a in arrays]
-    for a, mask in zip(arrays, masks, strict=True):
-        backend.clip_rows(a, mask, limit, _tensor["in place"])
+    masks = {id(a): _axes_mask("clip_by_norm_", axes, a.ndim) for a in arrays}
+    for a in once(arrays):
+        backend.clip_rows(a, masks[id(a)], limit, _tensor["in place"])
 
 
 def clip_by_norm(t: Any, clip_norm: float, axes: Any = None, name: str | None = None) -> Any:
@@ -142,7 +142,9 @@ def _each_in_place(function: str, t: Any, limit: float, rule: Any) -> None:
 
 def _axes_mask(function: str, axes: Any, ndim: int) -> int:
     mask = 0
-    for axis in axes if isinstance(axes, (list, tuple, np.ndarray)) else [axes]:
+    if isinstance(axes, np.ndarray):
+        axes = axes.tolist()
+    for axis in axes if isinstance(axes, (list, tuple)) else [axes]:
         try:
             index = operator.index(axis)
         except TypeError:

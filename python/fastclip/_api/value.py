@@ -82,8 +82,10 @@ def _bound(argument: str, value: Any, array: Array) -> Array:
     bound = np.asarray(value)
     if bound.dtype.kind not in "fiu":
         raise TypeError(f"clip_by_value: {argument} is {_errors.show(value)}; expected real numbers.")
+    with np.errstate(over="ignore"):
+        bound = bound.astype(array.dtype)
     try:
-        return np.broadcast_to(bound.astype(array.dtype), array.shape)
+        return np.broadcast_to(bound, array.shape)
     except ValueError:
         raise ValueError(
             f"clip_by_value: {argument} has shape {bound.shape}, which does not broadcast to t's, {array.shape}."

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastclip import _dtypes
-from fastclip._layout import Array, memory_key, memory_order
+from fastclip._layout import Array, memory_order, once
 from fastclip._rules import Rule, norm_of
 from fastclip._rules.evaluator import GROW, PLAIN_BELOW, SAFE_MIN, SHRINK, Coefficient, Norm, judge, two_sum
 
@@ -108,9 +108,9 @@ def _scale(out: Array, a: Array, c: Coefficient) -> None:
             np.multiply(a, np.float32(c.plain), out=out)
 
 
-def _once(arrays: list[Array]) -> list[Array]:
-    """Leave out arrays whose memory stands earlier in the list."""
-    return list({memory_key(a): a for a in reversed(arrays)}.values())[::-1]
+def _judge_array(rule: Rule, a: Array, limit: float) -> Coefficient:
+    norm = _norm([a])
+    return judge(rule, norm, not math.isfinite(norm.hi), limit, a.size, _dtypes.ROUND[a.dtype])
 
 
 def _plain(arrays: Any) -> bool:
@@ -120,7 +120,7 @@ def _plain(arrays: Any) -> bool:
 def _targets(arrays: list[Array], out: list[Array] | None) -> list[tuple[Array, Array]]:
     if out is not None:
         return list(zip(out, arrays, strict=True))
-    return [(a, a) for a in _once(arrays)]
+    return [(a, a) for a in once(arrays)]
 
 
 class Reference:
@@ -150,7 +150,8 @@ class Reference:
         reads = use_norm is None or rule.nonfinite in ("raise", "skip", "zero")
         read = _norm(arrays) if reads else Norm(0.0, 0.0, 1.0)
         norm = read if use_norm is None else Norm(use_norm, 0.0, 1.0)
-        if not (math.isfinite(read.hi) and math.isfinite(norm.hi)):
+        nonfinite = not math.isfinite(read.hi)
+        if nonfinite:
             if rule.nonfinite == "raise":
                 return None
             if rule.nonfinite == "skip":
@@ -160,7 +161,7 @@ class Reference:
                     to[~np.isfinite(to)] = 0.0
                 norm = norm if math.isfinite(norm.hi) else _norm(arrays)
         round_ = max((_dtypes.ROUND[a.dtype] for a in arrays), default=0.0)
-        self._apply(targets, judge(rule, norm, limit, sum(a.size for a in arrays), round_))
+        self._apply(targets, judge(rule, norm, nonfinite, limit, sum(a.size for a in arrays), round_))
         return norm.value()
 
     def clip_each(self, arrays: Any, out: Any, limit: float, rule: Rule, vetted: bool) -> Any:
@@ -169,7 +170,7 @@ class Reference:
             return NotImplemented
         self._calls += 1
         for to, a in _targets(arrays, out):
-            self._apply([(to, a)], judge(rule, _norm([a]), limit, a.size, _dtypes.ROUND[a.dtype]))
+            self._apply([(to, a)], _judge_array(rule, a, limit))
         return None
 
     def clip_rows(self, array: Any, axes: int, limit: float, rule: Rule) -> Any:
@@ -179,7 +180,7 @@ class Reference:
         rows = np.moveaxis(array, kept, range(len(kept)))
         for index in np.ndindex(rows.shape[: len(kept)]):
             row = rows[(*index, ...)]
-            self._apply([(row, row)], judge(rule, _norm([row]), limit, row.size, _dtypes.ROUND[array.dtype]))
+            self._apply([(row, row)], _judge_array(rule, row, limit))
         return None
 
     def clamp_list(self, arrays: Any, out: Any, lo: float, hi: float, vetted: bool) -> Any:

@@ -85,10 +85,10 @@ def coefficient(rule: Rule, norm: Norm, limit: float, round_: float) -> Coeffici
     return Coefficient(True, c, 2.0**-1060, _quotient(limit * 2.0**530, norm) * (norm.scale * 2.0**530))
 
 
-def judge(rule: Rule, norm: Norm, limit: float, count: int, round_: float) -> Coefficient:
-    """Apply the rule's policy and unit to a norm of `count` elements, then evaluate it."""
+def judge(rule: Rule, norm: Norm, nonfinite: bool, limit: float, count: int, round_: float) -> Coefficient:
+    """Apply the rule's policy and unit to the norm of `count` elements, some not finite perhaps, then evaluate it."""
     if rule.average:
         limit *= count
-    if rule.nonfinite == "nan" and not math.isfinite(norm.hi) and limit != math.inf:
+    if nonfinite and rule.nonfinite == "nan" and limit != math.inf:
         return ALL_NAN
     return coefficient(rule, norm, limit, round_)

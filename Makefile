@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# make demo    train a network with and without clipping      make test    every check that CI runs
+# make bench   the ruler: fastclip against the memory limit, NumPy and PyTorch
+PYTHON ?= python3
+BIN = .venv/bin
+SOURCES = pyproject.toml CMakeLists.txt README.md $(shell find csrc python -type f -not -name '*.so' -not -name '*.pyc')
+
+.PHONY: demo test lint bench clean
+.DELETE_ON_ERROR:
+
+demo: .venv/demo.stamp
+	$(BIN)/fastclip demo $(DEMO_OPTIONS)
+
+test: .venv/test.stamp lint
+	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' --pyargs fastclip
+	$(BIN)/python -m pytest README.md docs --doctest-glob='*.md'
+	$(BIN)/python -m pytest tests
+
+lint: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(find csrc benchmarks -name '*.[ch]pp')
+
+bench: .venv/test.stamp
+	$(BIN)/python benchmarks/run.py $(BENCH_OPTIONS)
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo.stamp: $(BIN)/python $(SOURCES)
+	$(BIN)/pip install --quiet --disable-pip-version-check '.[demo]'
+	touch $@
+
+.venv/test.stamp: $(BIN)/python $(SOURCES)
+	FASTCLIP_REQUIRE_NATIVE=1 $(BIN)/pip install --quiet --disable-pip-version-check '.[demo,test,peers]'
+	touch $@ .venv/demo.stamp
+
+clean:
+	rm -rf .venv build

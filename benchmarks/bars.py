@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The bars: what the ruler holds fastclip to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.cases import Workload
+from benchmarks.intervals import Interval
+
+OPERATIONS = ("within", "clip", "value")  # by global norm within the limit; beyond it; by value
+MIN_ROUNDS = 30  # with fewer there are numbers but no verdict
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Bound fastclip's time by a multiple of another's, in the same round."""
+
+    against: str  # "limit", "numpy" or "torch"
+    at_most: float
+
+    def passed(self, ratio: Interval) -> bool:
+        """Judge the ratio of fastclip's time to the other's by the worse end of its interval."""
+        return ratio.high <= self.at_most
+
+
+def bars(workload: Workload, operation: str) -> tuple[Bar, ...]:
+    """Return the bars for an operation on a workload."""
+    if workload.kind == "memory":
+        return (Bar("limit", 1.05),)
+    if workload.kind == "cache":
+        if operation == "value":
+            return ()
+        return (Bar("limit", 1.15), Bar("numpy", 1.0), Bar("torch", 1.0))
+    return _SMALL.get((workload.name, operation), ())
+
+
+_SMALL: dict[tuple[str, str], tuple[Bar, ...]] = {
+    ("tiny_many", "within"): (Bar("numpy", 1 / 5), Bar("torch", 1 / 28)),
+    ("rl_policy", "within"): (Bar("numpy", 1 / 5), Bar("torch", 1 / 30)),
+    ("rl_policy", "clip"): (Bar("numpy", 1 / 5), Bar("torch", 1 / 30)),
+    ("thousand_tens", "within"): (Bar("numpy", 1 / 15), Bar("torch", 1 / 55)),
+    ("thousand_tens", "clip"): (Bar("numpy", 1 / 15), Bar("torch", 1 / 55)),
+}

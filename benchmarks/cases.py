@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The named workloads, as lists of shapes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Shape = tuple[int, ...]
+FloatArray = npt.NDArray[np.float32]
+
+SCALE = 1e-2  # a gradient's usual size; far from both ends of the range, so that no peer meets a denormal
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Name a list of array shapes; `kind` decides which bars hold for it."""
+
+    name: str
+    kind: str  # "small", "cache" or "memory"
+    shapes: tuple[Shape, ...]
+
+    @property
+    def elements(self) -> int:
+        """Count the elements of all arrays."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes of all arrays in f32."""
+        return 4 * self.elements
+
+    def arrays(self, seed: int = 0) -> list[FloatArray]:
+        """Make the arrays, normally distributed, the same for the same seed."""
+        rng = np.random.default_rng(seed)
+        made = []
+        for shape in self.shapes:
+            array = rng.standard_normal(shape, dtype=np.float32)
+            array *= np.float32(SCALE)
+            made.append(array)
+        return made
+
+
+def _resnet50() -> tuple[Shape, ...]:
+    shapes: list[Shape] = []
+
+    def convolution(out: int, inp: int, kernel: int) -> None:  # each is followed by a batch norm
+        shapes.extend([(out, inp, kernel, kernel), (out,), (out,)])
+
+    convolution(64, 3, 7)
+    inp = 64
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        for block in range(blocks):
+            convolution(width, inp, 1)
+            convolution(width, width, 3)
+            convolution(4 * width, width, 1)
+            if block == 0:
+                convolution(4 * width, inp, 1)
+            inp = 4 * width
+    shapes.extend([(1000, 2048), (1000,)])
+    return tuple(shapes)
+
+
+def _gpt2() -> tuple[Shape, ...]:
+    width = 768
+    shapes: list[Shape] = [(50257, width), (1024, width)]
+    for _ in range(12):
+        shapes.extend([(width,), (width,)])
+        shapes.extend([(width, 3 * width), (3 * width,), (width, width), (width,)])
+        shapes.extend([(width,), (width,)])
+        shapes.extend([(width, 4 * width), (4 * width,), (4 * width, width), (width,)])
+    shapes.extend([(width,), (width,)])
+    return tuple(shapes)
+
+
+def _perceptron(*widths: int) -> tuple[Shape, ...]:  # rl_policy: one for the actor, one for the critic
+    shapes: list[Shape] = []
+    for inp, out in itertools.pairwise(widths):
+        shapes.extend([(out, inp), (out,)])
+    return tuple(shapes)
+
+
+WORKLOADS: dict[str, Workload] = {
+    workload.name: workload
+    for workload in (
+        Workload("tiny_many", "small", ((64, 64), (64,)) * 50),
+        Workload("rl_policy", "small", (*_perceptron(11, 64, 64, 3), *_perceptron(11, 64, 64, 1))),
+        Workload("thousand_tens", "small", ((10,),) * 1000),
+        Workload("cache_1mb", "cache", ((256, 256),) * 4),
+        Workload("cache_4mb", "cache", ((512, 512),) * 4),
+        Workload("cache_16mb", "cache", ((1024, 1024),) * 4),
+        Workload("one64mb", "memory", ((1 << 24,),)),
+        Workload("resnet50", "memory", _resnet50()),
+        Workload("gpt2", "memory", _gpt2()),
+    )
+}

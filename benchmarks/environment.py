@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the numbers depend on: the machine, the versions, the commit."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.limit import compiler_version
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.machine())
+
+
+def _caches() -> dict[str, str]:
+    caches = {}
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+        caches[f"L{level}{'' if kind == 'Unified' else kind[0].lower()}"] = size
+    return caches
+
+
+def _huge_pages() -> str | None:
+    path = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not path.exists():
+        return None
+    return next(word.strip("[]") for word in path.read_text().split() if word.startswith("["))
+
+
+def _commit() -> str | None:
+    """Return the short commit, with a plus sign behind it where files differ from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def environment(peers: Sequence[str]) -> dict[str, Any]:
+    """Return a record for the JSON: machine, compiler, versions, commit, threads, load."""
+    record: dict[str, Any] = {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "caches": _caches(),
+        "huge_pages": _huge_pages(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "probe_compiler": compiler_version(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.import_module(name).__version__ for name in peers},
+        "commit": _commit(),
+        "load_average": os.getloadavg(),
+    }
+    if "fastclip" in peers:
+        record["fastclip"] = importlib.import_module("fastclip").show_config()
+    if "torch" in peers:
+        record["torch_threads"] = importlib.import_module("torch").get_num_threads()
+    return record

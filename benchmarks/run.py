@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The ruler: time fastclip against the memory limit and its peers and hold it to the bars.
+
+python benchmarks/run.py [--workloads NAME ...] [--operations NAME ...] [--rounds N] [--json FILE] [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a script
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.bars import MIN_ROUNDS, OPERATIONS
+from benchmarks.baselines import PEERS, check_clipping, exact_norm, installed, norm_error
+from benchmarks.cases import WORKLOADS, Workload
+from benchmarks.environment import environment
+from benchmarks.intervals import MIN_SAMPLES
+from benchmarks.memory import Growth, memory_rows
+from benchmarks.report import HEADER, Row, errors_line, memory_table, record, table
+from benchmarks.ruler import measure
+
+QUICK_ROUNDS = 10
+NOISY = 0.10  # spread of the limit above which the machine is called noisy
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Hold fastclip to its bars, by ratios within this run.")
+    parser.add_argument("--workloads", nargs="+", choices=[*WORKLOADS], default=[*WORKLOADS], metavar="NAME")
+    parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=OPERATIONS, metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=MIN_ROUNDS, help=f"default {MIN_ROUNDS}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples and the environment")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, no gpt2, no verdicts")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the memory rows")
+    parser.add_argument("--list", action="store_true", help="list the workloads and stop")
+    given = parser.parse_args()
+    if given.quick:
+        given.rounds = QUICK_ROUNDS
+        given.workloads = [name for name in given.workloads if name != "gpt2"]
+    if given.rounds < MIN_SAMPLES:
+        parser.error(f"--rounds is {given.rounds}; expected at least {MIN_SAMPLES}")
+    return given
+
+
+def _measure(workload: Workload, peers: list[str], given: argparse.Namespace) -> tuple[list[Row], dict[str, float]]:
+    arrays = workload.arrays()
+    exact = exact_norm(arrays)
+    errors = {name: norm_error(PEERS[name](arrays), exact) for name in peers}
+    print(errors_line(workload, errors), file=sys.stderr)
+    rows = []
+    for operation in given.operations:
+        print(f"  {operation} ...", file=sys.stderr)
+        rows.append(Row(workload, measure(arrays, operation, peers, given.rounds)))
+    return rows, errors
+
+
+def main() -> int:
+    """Run the ruler; return 1 if a bar was missed with enough rounds to say so."""
+    given = _arguments()
+    if given.list:
+        for workload in WORKLOADS.values():
+            print(f"{workload.name:14s} {len(workload.shapes):5d} arrays {workload.nbytes / 1e6:10.3f} MB")
+        return 0
+    peers = installed()
+    if "fastclip" not in peers:
+        print("fastclip is not installed here: pip install . and run again.", file=sys.stderr)
+        return 2
+    for name in PEERS:
+        if name not in peers:
+            print(f"{name} is not installed and left out: pip install {name}", file=sys.stderr)
+    for name in peers:
+        check_clipping(PEERS[name], WORKLOADS["rl_policy"])
+
+    config = environment(peers)
+    rows: list[Row] = []
+    errors: dict[str, dict[str, float]] = {}
+    for name in given.workloads:
+        measured, errors[name] = _measure(WORKLOADS[name], peers, given)
+        rows.extend(measured)
+    memory: list[Growth] = [] if given.no_memory else memory_rows()
+
+    machine = f"{config['cpu']}, {config['cores']} cores, commit {config['commit']}"
+    print(f"{machine}, load average {config['load_average'][0]:.2f}")
+    print(HEADER, table(rows), sep="\n\n")
+    for name in given.workloads:
+        print(errors_line(WORKLOADS[name], errors[name]))
+    if memory:
+        print(memory_table(memory))
+    noisy = [f"{row.workload.name} {row.result.operation}" for row in rows if row.result.noise() > NOISY]
+    if noisy:
+        print(f"Noisy machine: the limit itself spread over more than {NOISY:.0%} on {', '.join(noisy)}.")
+    disturbed = sum(row.result.disturbed for row in rows)
+    if disturbed:
+        everything = sum(row.result.rounds for row in rows)
+        print(f"Busy machine: others ran during {disturbed} of {everything} rounds.")
+    if given.json:
+        report: dict[str, Any] = {"environment": config, **record(rows, errors, memory)}
+        given.json.write_text(json.dumps(report, indent=1) + "\n")
+    missed = any(row.missed for row in rows if row.settled)
+    return 1 if missed or not all(growth.passed for growth in memory) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command `fastclip`."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import fastclip
+from fastclip._cli import demo, info
+
+
+class Command(NamedTuple):
+    """Hold what the command line knows of one subcommand."""
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    """Do it and return the exit status."""
+
+
+COMMANDS = {
+    "info": Command("show how fastclip is set up here", info.add_arguments, info.run),
+    "demo": Command("train recurrent networks with and without clipping", demo.add_arguments, demo.run),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = argparse.ArgumentParser(prog="fastclip", description="Clip gradients, fast and exactly.")
+    parser.add_argument("--version", action="version", version=f"fastclip {fastclip.__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        command.add_arguments(subparsers.add_parser(name, help=command.help, description=f"{command.help}."))
+    arguments = parser.parse_args(argv)
+    try:
+        return COMMANDS[arguments.command].run(arguments)
+    except KeyboardInterrupt:
+        return 130  # what a shell reports for an interrupted command

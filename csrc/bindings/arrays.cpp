@@ -36,9 +36,8 @@ bool make_layout(const py::detail::PyArray_Proxy* array, std::uint64_t axes, std
     int ndim = 0;
     for (int a = 0; a < array->nd; ++a)
         if (axes >> a & 1 && array->dimensions[a] != 1) order[ndim++] = a;
-    std::stable_sort(order, order + ndim, [&](int a, int b) {
-        return std::abs(array->strides[a]) > std::abs(array->strides[b]);
-    });
+    std::stable_sort(order, order + ndim,
+                     [&](int a, int b) { return std::abs(array->strides[a]) > std::abs(array->strides[b]); });
     layout.ndim = ndim;
     bool dense = true;
     for (int d = ndim - 1; d >= 0; --d) {

@@ -39,7 +39,7 @@ class Gathered {
     bool add_array(PyObject* array, Access access);
 
     std::vector<std::unique_ptr<Layout>> layouts_;  // a kilobyte each, for strided arrays only
-    std::vector<PyObject*> arrays_;  // borrowed
+    std::vector<PyObject*> arrays_;                 // borrowed
     std::vector<Py_buffer> exports_;
 };
 

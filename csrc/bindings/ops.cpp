@@ -21,12 +21,14 @@ py::object not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotI
 
 std::atomic<std::int64_t> calls{0};  // served, not handed back
 
-// Below one thread's work a call is too short to let others in (and needs no exports, 42 ns an array).
+// A call on less than 4 MB is too short to let others in, and needs no exports (42 ns an array).
+constexpr std::int64_t kBytesToRelease = 4 << 20;
+
 template <class F>
 void compute(Gathered& src, F&& f) {
     calls.fetch_add(1, std::memory_order_relaxed);
 #ifndef Py_GIL_DISABLED
-    if (total_bytes(src.buffers) < kBytesPerThread) return f();
+    if (total_bytes(src.buffers) < kBytesToRelease) return f();
 #endif
     src.hold();
     py::gil_scoped_release others;
@@ -126,8 +128,8 @@ py::tuple py_evaluate(const RuleRecord& rule, double hi, double lo, double scale
 }  // namespace
 
 void bind_ops(py::module_& m) {
-    py::class_<RuleRecord>(m, "Rule")
-        .def(py::init(&make_rule), py::arg("slack"), py::arg("nonfinite"), py::arg("average"));
+    py::class_<RuleRecord>(m, "Rule").def(py::init(&make_rule), py::arg("slack"), py::arg("nonfinite"),
+                                          py::arg("average"));
     m.def("clip_list", &py_clip_list);
     m.def("clip_each", &py_clip_each);
     m.def("clip_rows", &py_clip_rows);

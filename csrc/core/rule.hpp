@@ -54,7 +54,8 @@ FASTCLIP_DEVICE Coefficient coefficient(Rule rule, Norm n, double limit, double 
     double bound = limit * n.scale;
     if ((n.hi - bound) + n.lo <= rule.slack * round * bound || bound == kInf) return keep;
     if (limit == 0.0 || n.hi == kInf) return {true, 0.0, 1.0, 0.0};
-    double c = quotient(limit, n) * n.scale;
+    const double up = n.scale > 1.0 ? n.scale : limit < 0x1p-500 ? 0x1p+500 : 1.0;  // keeps the remainder exact
+    double c = quotient(limit * up, n) * (n.scale / up);
     if (!(c < kSplitBelow)) return {true, c, 1.0, c};
     // Where the product is a normal number, so is x * pre: exact, and only the last multiplication rounds.
     double factor = quotient(limit * 0x1p+512, n) * n.scale;

@@ -14,12 +14,13 @@ namespace fastclip {
 
 constexpr double kInf = __builtin_huge_val();
 
-// Squares of f64 leave the range long before the norm does. A total outside [kSafeMin, inf) is taken again from
-// elements times 2^-600 or 2^600. Then the largest element lies in [2^-100, 2^424] or below 2^150, no square
+// Squares of f64 leave the range long before the norm does. A total outside [kSafeMin, kSafeMax] is taken again from
+// elements times 2^-600 or 2^600. Then the norm lies in [2^-100, 2^454] or below 2^150, no square or part of it
 // overflows, and even the least subnormal number squares to 2^-948, where the square and its error are exact.
 constexpr double kShrink = 0x1p-600;
 constexpr double kGrow = 0x1p+600;
 constexpr double kSafeMin = 0x1p-900;
+constexpr double kSafeMax = 0x1p+1000;
 // The rounding errors of squares below this are left out (they would not be exact): 2^-113 of a total of kSafeMin.
 constexpr double kSquareErrorMin = 0x1p-960;
 

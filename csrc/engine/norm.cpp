@@ -34,7 +34,7 @@ Sum sum_of_buffer(const Buffer& b, double scale) {
     return total.sum();
 }
 
-double scale_for(Sum total) { return total.hi == kInf ? kShrink : kGrow; }
+double scale_for(Sum total) { return total.hi > kSafeMax ? kShrink : kGrow; }
 
 Norm norm_of_buffer(const Buffer& b, Sum total) {
     if (in_range(total, b.dtype == DType::f64)) return norm_of(total, 1.0);
@@ -63,7 +63,7 @@ double larger(double a, double b) { return std::isnan(a) || a > b ? a : b; }  //
 
 }  // namespace
 
-bool in_range(Sum total, bool any_f64) { return !any_f64 || (total.hi != kInf && !(total.hi < kSafeMin)); }
+bool in_range(Sum total, bool any_f64) { return !any_f64 || !(total.hi > kSafeMax || total.hi < kSafeMin); }
 
 double as_number(Sum s) { return is_finite(s.hi) ? s.hi + s.lo : s.hi; }
 

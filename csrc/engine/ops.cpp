@@ -107,8 +107,8 @@ Outcome clip_list(std::span<const Buffer> src, std::span<const Buffer> dst, cons
     const Job job(src, dst);
 
     const Nonfinite policy = request.nonfinite;
-    const bool reads = !request.use_norm || policy == Nonfinite::raise || policy == Nonfinite::skip ||
-                       policy == Nonfinite::zero;
+    const bool reads =
+        !request.use_norm || policy == Nonfinite::raise || policy == Nonfinite::skip || policy == Nonfinite::zero;
     const Norm read = reads ? plan.norm() : Norm{0.0, 0.0, 1.0};
     Norm norm = request.use_norm ? Norm{*request.use_norm, 0.0, 1.0} : read;
     const bool nonfinite = !is_finite(read.hi);

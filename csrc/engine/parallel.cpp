@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -34,6 +35,7 @@ void pause() {
 // A worker looks for work this often before it sleeps: some 30 microseconds, enough to bridge the two passes of one
 // call and a tight loop of calls (0.3 microseconds to hand over, 30 and more to wake a sleeper).
 constexpr int kSpins = 2000;
+constexpr std::int64_t kAwakeNanoseconds = 30'000;
 
 struct alignas(64) Claim {
     std::atomic<std::int64_t> next{0};
@@ -89,6 +91,9 @@ class Pool {
         while (inside_.load() != 0) pause();  // only workers that have a piece in hand
     }
 
+    // Workers that look for work right now, so that handing it over costs next to nothing.
+    bool awake() const { return workers_.load() > 0 && sleepers_.load() == 0; }
+
   private:
     void grow(int wanted) {
         if (workers_ >= wanted) return;
@@ -127,7 +132,7 @@ class Pool {
     }
 
     std::mutex busy_;
-    int workers_ = 0;  // guarded by busy_
+    std::atomic<int> workers_{0};  // changed under busy_
     std::atomic<Job*> current_{nullptr};
     std::atomic<std::uint32_t> epoch_{0};
     std::atomic<int> inside_{0};
@@ -156,6 +161,15 @@ Pool& get_pool() {
 
 std::atomic<int> threads{0};  // 0: not asked for yet
 
+// Does this call come so soon after the one before that a worker would still be awake?
+bool in_tight_loop(std::int64_t bytes) {
+    using namespace std::chrono;
+    static std::atomic<std::int64_t> expires{0};
+    const std::int64_t now = duration_cast<nanoseconds>(steady_clock::now().time_since_epoch()).count();
+    const std::int64_t work = bytes / 20;  // nanoseconds for one thread at 20 GB/s, the slowest that was seen
+    return now < expires.exchange(now + work + kAwakeNanoseconds, std::memory_order_relaxed);
+}
+
 }  // namespace
 
 int default_num_threads() {
@@ -173,6 +187,15 @@ int num_threads() {
 }
 
 void set_num_threads(int n) { threads.store(std::clamp(n, 1, kMaxThreads), std::memory_order_relaxed); }
+
+int threads_for(std::int64_t bytes) {
+    const int most = num_threads();
+    if (most == 1 || bytes < 2 * kBytesAwake) return 1;
+    const bool loop = in_tight_loop(bytes);
+    const Pool* now = pool.load();
+    const std::int64_t each = loop || (now && now->awake()) ? kBytesAwake : kBytesToWake;
+    return static_cast<int>(std::clamp<std::int64_t>(bytes / each, 1, most));
+}
 
 void run(const Partition& partition, Body body, void* context) {
     if (partition.parts == 1) {

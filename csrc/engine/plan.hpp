@@ -17,10 +17,6 @@ struct Piece {
     std::int64_t offset, count;  // elements
 };
 
-// A thread more is worth waking for every so many bytes of work. With the pool asleep, the usual case between two
-// training steps, two threads are slower up to 8 MB in all and 1.05 to 1.5 times faster beyond.
-inline constexpr std::int64_t kBytesPerThread = 4 << 20;
-
 struct Plan {
     std::vector<Piece> pieces;  // in list order; 24 bytes for each 64 KB and array
     Partition partition;

@@ -35,12 +35,11 @@ constexpr Kernels kernels() {
 }  // namespace
 
 extern const KernelTable FASTCLIP_JOIN(kernels_, FASTCLIP_ISA);
-const KernelTable FASTCLIP_JOIN(kernels_, FASTCLIP_ISA) = {
-    FASTCLIP_TEXT(FASTCLIP_ISA),
-    {
+const KernelTable FASTCLIP_JOIN(kernels_, FASTCLIP_ISA) = {FASTCLIP_TEXT(FASTCLIP_ISA),
+                                                           {
 #define FASTCLIP_KERNELS(tag, type, bits) kernels<type>(),
-        FASTCLIP_DTYPES(FASTCLIP_KERNELS)
+                                                               FASTCLIP_DTYPES(FASTCLIP_KERNELS)
 #undef FASTCLIP_KERNELS
-    }};
+                                                           }};
 
 }  // namespace fastclip

@@ -34,7 +34,8 @@ typename V::F64 fold(const typename V::F64 (&acc)[kRegs]) {
         return acc[0];
     } else {
         typename V::F64 half[kRegs / 2];
-        FASTCLIP_UNROLL for (int j = 0; j < kRegs / 2; ++j) half[j] = V::add(acc[j], acc[j + kRegs / 2]);
+        FASTCLIP_UNROLL
+        for (int j = 0; j < kRegs / 2; ++j) half[j] = V::add(acc[j], acc[j + kRegs / 2]);
         return fold<V>(half);
     }
 }
@@ -44,13 +45,15 @@ Partial sum(const float* x, std::int64_t n) {
     using V = WidenVec;
     constexpr int kRegs = kLanesF32 / V::kF64;
     typename V::F64 acc[kRegs];
-    FASTCLIP_UNROLL for (int j = 0; j < kRegs; ++j) acc[j] = V::set(0.0);
+    FASTCLIP_UNROLL
+    for (int j = 0; j < kRegs; ++j) acc[j] = V::set(0.0);
     for (; n >= kLanesF32; n -= kLanesF32, x += kLanesF32) {
-        FASTCLIP_UNROLL for (int j = 0; j < kRegs; ++j)
-            acc[j] = Term::template add<V>(acc[j], V::widen(x + j * V::kF64));
+        FASTCLIP_UNROLL
+        for (int j = 0; j < kRegs; ++j) acc[j] = Term::template add<V>(acc[j], V::widen(x + j * V::kF64));
     }
     const int rest = static_cast<int>(n);  // absent elements count as 0, which changes no bit of a sum
-    FASTCLIP_UNROLL for (int j = 0; j < kRegs; ++j) {
+    FASTCLIP_UNROLL
+    for (int j = 0; j < kRegs; ++j) {
         if (j * V::kF64 < rest)
             acc[j] = Term::template add<V>(acc[j], V::widen_first(x + j * V::kF64, rest - j * V::kF64));
     }
@@ -88,9 +91,11 @@ Partial sum(const double* x, std::int64_t n, double scale) {
     const typename V::F64 by = V::set(scale);
     const typename V::F64 one = V::hidden_one();
     typename V::F64 hi[kRegs], lo[kRegs];
-    FASTCLIP_UNROLL for (int j = 0; j < kRegs; ++j) hi[j] = lo[j] = V::set(0.0);
+    FASTCLIP_UNROLL
+    for (int j = 0; j < kRegs; ++j) hi[j] = lo[j] = V::set(0.0);
     const auto add_row = [&](const double* row) {
-        FASTCLIP_UNROLL for (int j = 0; j < kRegs; ++j) {
+        FASTCLIP_UNROLL
+        for (int j = 0; j < kRegs; ++j) {
             typename V::F64 error;
             const auto term = Term::template term<V>(V::mul(V::load(row + j * V::kF64), by), error);
             const auto s = V::add(hi[j], term), back = V::sub(s, hi[j]);
@@ -103,7 +108,8 @@ Partial sum(const double* x, std::int64_t n, double scale) {
     for (; i + kLanesF64 <= n; i += kLanesF64) add_row(x + i);
     if (i < n) add_row(Row<double, kLanesF64>(x + i, n - i, 0.0).v);
     double h[kLanesF64], l[kLanesF64];
-    FASTCLIP_UNROLL for (int j = 0; j < kRegs; ++j) {
+    FASTCLIP_UNROLL
+    for (int j = 0; j < kRegs; ++j) {
         V::store(h + j * V::kF64, hi[j]);
         V::store(l + j * V::kF64, lo[j]);
     }

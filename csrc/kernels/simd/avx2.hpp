@@ -18,8 +18,7 @@ struct Avx2 {
     static F64 widen(const float* p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
     // the first `count` elements, 0 for the others, of which no byte is read
     static F64 widen_first(const float* p, int count) {
-        return _mm256_cvtps_pd(
-            _mm_maskload_ps(p, _mm_cmpgt_epi32(_mm_set1_epi32(count), _mm_setr_epi32(0, 1, 2, 3))));
+        return _mm256_cvtps_pd(_mm_maskload_ps(p, _mm_cmpgt_epi32(_mm_set1_epi32(count), _mm_setr_epi32(0, 1, 2, 3))));
     }
     static double sum_by_halves(F64 a) {
         __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));

@@ -32,9 +32,15 @@ struct Plain {
         return r;
     }
 
-    static F64 set(double x) { return map([=](int) { return x; }); }
-    static F64 load(const double* p) { return map([=](int i) { return p[i]; }); }
-    static F64 widen(const float* p) { return map([=](int i) { return static_cast<double>(p[i]); }); }
+    static F64 set(double x) {
+        return map([=](int) { return x; });
+    }
+    static F64 load(const double* p) {
+        return map([=](int i) { return p[i]; });
+    }
+    static F64 widen(const float* p) {
+        return map([=](int i) { return static_cast<double>(p[i]); });
+    }
     // the first `count` elements, 0 for the others, of which no byte is read
     static F64 widen_first(const float* p, int count) {
         return map([=](int i) { return i < count ? static_cast<double>(p[i]) : 0.0; });
@@ -46,12 +52,20 @@ struct Plain {
     static void narrow(float* p, F64 a) {
         for (int i = 0; i < kF64; ++i) p[i] = static_cast<float>(a.v[i]);
     }
-    static F64 add(F64 a, F64 b) { return map([&](int i) { return a.v[i] + b.v[i]; }); }
-    static F64 sub(F64 a, F64 b) { return map([&](int i) { return a.v[i] - b.v[i]; }); }
-    static F64 mul(F64 a, F64 b) { return map([&](int i) { return a.v[i] * b.v[i]; }); }
+    static F64 add(F64 a, F64 b) {
+        return map([&](int i) { return a.v[i] + b.v[i]; });
+    }
+    static F64 sub(F64 a, F64 b) {
+        return map([&](int i) { return a.v[i] - b.v[i]; });
+    }
+    static F64 mul(F64 a, F64 b) {
+        return map([&](int i) { return a.v[i] * b.v[i]; });
+    }
     static F64 hidden_one() { return set(1.0); }
     static F64 fma_sub(F64 a, F64, F64 b) { return sub(a, b); }
-    static F64 abs(F64 a) { return map([&](int i) { return __builtin_fabs(a.v[i]); }); }
+    static F64 abs(F64 a) {
+        return map([&](int i) { return __builtin_fabs(a.v[i]); });
+    }
     // a + x * x for products that are exact in f64, where a fused and a separate addition give the same bits
     static F64 add_exact_square(F64 a, F64 x) { return add(a, mul(x, x)); }
     // x * x - p for p = RN(x * x), exact: Veltkamp's split and Dekker's product (1971)
@@ -73,12 +87,18 @@ struct Plain {
         });
     }
 
-    static F32 set32(float x) { return map32([=](int) { return x; }); }
-    static F32 load(const float* p) { return map32([=](int i) { return p[i]; }); }
+    static F32 set32(float x) {
+        return map32([=](int) { return x; });
+    }
+    static F32 load(const float* p) {
+        return map32([=](int i) { return p[i]; });
+    }
     static void store(float* p, F32 a) {
         for (int i = 0; i < kF32; ++i) p[i] = a.v[i];
     }
-    static F32 mul(F32 a, F32 b) { return map32([&](int i) { return a.v[i] * b.v[i]; }); }
+    static F32 mul(F32 a, F32 b) {
+        return map32([&](int i) { return a.v[i] * b.v[i]; });
+    }
     static F32 clamp(F32 v, F32 lo, F32 hi) {
         return map32([&](int i) {
             float x = lo.v[i] > v.v[i] ? lo.v[i] : v.v[i];

@@ -16,7 +16,7 @@ import numpy as np
 from fastclip import _dtypes
 from fastclip._layout import Array, memory_order, once
 from fastclip._rules import Rule, norm_of
-from fastclip._rules.evaluator import GROW, PLAIN_BELOW, SAFE_MIN, SHRINK, Coefficient, Norm, judge, two_sum
+from fastclip._rules.evaluator import GROW, PLAIN_BELOW, SAFE_MAX, SAFE_MIN, SHRINK, Coefficient, Norm, judge, two_sum
 
 CHUNK, LANES = 16384, 32
 _BLOCK = 64 * CHUNK  # elements widened to f64 at a time: 8 MB
@@ -88,9 +88,9 @@ def _norm(arrays: list[Array]) -> Norm:
     total = (0.0, 0.0)
     for part in sums:
         total = _add(total, part)
-    if all(a.dtype == np.float32 for a in arrays) or SAFE_MIN <= total[0] < math.inf or math.isnan(total[0]):
+    if all(a.dtype == np.float32 for a in arrays) or not (total[0] > SAFE_MAX or total[0] < SAFE_MIN):
         return norm_of(*total, 1.0)
-    scale = SHRINK if total[0] == math.inf else GROW
+    scale = SHRINK if total[0] > SAFE_MAX else GROW
     total = (0.0, 0.0)
     for a, part in zip(arrays, sums, strict=True):
         narrow = a.dtype == np.float32

@@ -25,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=_demo.QUICK_STEPS,
         help=f"the short form: {_demo.QUICK_STEPS} steps",
     )
-    parser.add_argument(
-        "--seed", type=_natural, default=0, help="of weights, batches and held-out images (default: 0)"
-    )
+    parser.add_argument("--seed", type=_natural, default=0, help="of weights, batches and held-out images (default: 0)")
     parser.add_argument(
         "--output",
         type=Path,

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from fastclip._demo.train import Run
 
 PACKAGES = {"sklearn": "scikit-learn", "matplotlib": "matplotlib", "rich": "rich"}
-STEPS = 1000
-QUICK_STEPS = 300
+STEPS = 600
+QUICK_STEPS = 200
 
 
 def missing() -> str | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from fastclip._rules.record import Rule
 
 SHRINK, GROW = 2.0**-600, 2.0**600
-SAFE_MIN = 2.0**-900
+SAFE_MIN, SAFE_MAX = 2.0**-900, 2.0**1000
 PLAIN_BELOW = 2.0**-100
 SPLIT_BELOW = 2.0**-900
 
@@ -76,7 +76,8 @@ def coefficient(rule: Rule, norm: Norm, limit: float, round_: float) -> Coeffici
         return KEEP
     if limit == 0.0 or norm.hi == math.inf:
         return Coefficient(True, 0.0, 1.0, 0.0)
-    c = _quotient(limit, norm) * norm.scale
+    up = norm.scale if norm.scale > 1.0 else 2.0**500 if limit < 2.0**-500 else 1.0
+    c = _quotient(limit * up, norm) * (norm.scale / up)
     if not c < SPLIT_BELOW:
         return Coefficient(True, c, 1.0, c)
     factor = _quotient(limit * 2.0**512, norm) * norm.scale

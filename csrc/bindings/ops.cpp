@@ -99,15 +99,15 @@ py::object py_clamp_list(py::handle arrays, py::handle out, double lo, double hi
     return py::none();
 }
 
-py::object py_norm_list(py::handle arrays) {
+py::object py_norm_list(py::handle arrays, bool round_to_f32) {
     Gathered src;
     if (!src.add(arrays.ptr(), Access::read, true)) return not_implemented();
     double norm = 0.0;
-    compute(src, [&] { norm = norm_list(src.buffers); });
+    compute(src, [&] { norm = norm_list(src.buffers, round_to_f32); });
     return py::float_(norm);
 }
 
-// (norm, [(norm, sumabs, maxabs, nonfinite, zeros) for each array])
+// (norm, sumabs, maxabs, [(norm, sumabs, maxabs, nonfinite, zeros) for each array])
 py::object py_measure_list(py::handle arrays) {
     Gathered src;
     if (!src.add(arrays.ptr(), Access::read, true)) return not_implemented();
@@ -116,7 +116,7 @@ py::object py_measure_list(py::handle arrays) {
     py::list each;
     for (const BufferStats& s : stats.each)
         each.append(py::make_tuple(s.norm, s.sumabs, s.maxabs, s.nonfinite, s.zeros));
-    return py::make_tuple(stats.norm, each);
+    return py::make_tuple(stats.norm, stats.sumabs, stats.maxabs, each);
 }
 
 // (clip, plain, pre, factor) for a sum of squares hi + lo of elements times `scale`: the evaluator, for its tests.

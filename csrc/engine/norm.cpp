@@ -92,11 +92,12 @@ Norm NormPlan::norm() {
 
 Norm norm_of_buffer(const Buffer& b) { return norm_of_buffer(b, sum_of_buffer(b, 1.0)); }
 
-double norm_list(std::span<const Buffer> list) {
+double norm_list(std::span<const Buffer> list, bool round_to_f32) {
     FpuGuard fpu;
     thread_local NormPlan plan;
     plan.make_chunks(list);
-    return value(plan.norm());
+    const double norm = value(plan.norm());
+    return round_to_f32 ? static_cast<double>(static_cast<float>(norm)) : norm;
 }
 
 ListStats measure(std::span<const Buffer> list) {
@@ -109,9 +110,9 @@ ListStats measure(std::span<const Buffer> list) {
             stats[static_cast<std::size_t>(i)] = stats_of(plan.pieces[static_cast<std::size_t>(i)]);
     });
 
-    ListStats result = {0.0, {}};
+    ListStats result = {0.0, 0.0, 0.0, {}};
     result.each.reserve(list.size());
-    Total all;
+    Total all, all_abs;
     bool any_f64 = false;
     auto next = stats.begin();
     for (const Buffer& b : list) {
@@ -122,6 +123,7 @@ ListStats measure(std::span<const Buffer> list) {
             sumsq.add(next->sumsq);
             sumabs.add(next->sumabs);
             all.add(next->sumsq);
+            all_abs.add(next->sumabs);
             s.maxabs = larger(s.maxabs, next->maxabs);
             s.nonfinite += next->counts.nonfinite;
             s.zeros += next->counts.zeros;
@@ -130,8 +132,10 @@ ListStats measure(std::span<const Buffer> list) {
         s.norm = value(norm_of_buffer(b, sumsq.sum()));
         s.sumabs = as_number(sumabs.sum());
         result.each.push_back(s);
+        result.maxabs = larger(result.maxabs, s.maxabs);
     }
     result.norm = value(in_range(all.sum(), any_f64) ? norm_of(all.sum(), 1.0) : plan.norm());
+    result.sumabs = as_number(all_abs.sum());
     return result;
 }
 

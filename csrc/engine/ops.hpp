@@ -42,7 +42,7 @@ void clip_each(std::span<const Buffer> src, std::span<const Buffer> dst, const R
 // Values below lo become lo, above hi become hi; with lo > hi all become lo, TensorFlow's order. A NaN bound: all NaN.
 void clamp_list(std::span<const Buffer> src, std::span<const Buffer> dst, double lo, double hi);
 
-double norm_list(std::span<const Buffer> list);
+double norm_list(std::span<const Buffer> list, bool round_to_f32);
 
 struct BufferStats {
     double norm, sumabs, maxabs;
@@ -50,7 +50,7 @@ struct BufferStats {
 };
 
 struct ListStats {
-    double norm;
+    double norm, sumabs, maxabs;
     std::vector<BufferStats> each;
 };
 

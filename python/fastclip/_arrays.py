@@ -54,7 +54,17 @@ def plain(function: str, name: str, value: Any, *, write: bool) -> Array:
 
 def is_leaf(tree: object) -> bool:
     """Tell whether `tree` is an entry (an array, None, or what can't be one) and not a container."""
-    return isinstance(tree, _LEAVES) or not isinstance(tree, Iterable) or is_slices(tree)
+    return isinstance(tree, _LEAVES) or not isinstance(tree, Iterable) or is_slices(tree) or _is_foreign(tree)
+
+
+def _is_foreign(tree: object) -> bool:
+    if any(hasattr(tree, name) for name in ("__array__", "__dlpack__", "shape")):
+        return True
+    try:
+        memoryview(tree)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
 
 
 def leaves(function: str, name: str, tree: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:

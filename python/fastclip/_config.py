@@ -128,7 +128,7 @@ def _read_environment() -> None:
         _use_isa("FASTCLIP_ISA", isa)
     threads = os.environ.get("FASTCLIP_NUM_THREADS")
     if threads:
-        if not threads.strip().isdigit():
+        if not threads.strip().isdecimal():
             raise ValueError(f"FASTCLIP_NUM_THREADS={threads}; expected an integer >= 1.")
         _use_threads("FASTCLIP_NUM_THREADS", int(threads))
 

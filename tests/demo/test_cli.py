@@ -13,7 +13,7 @@ def test_info_prints_each_setting_in_aligned_lines(monkeypatch, capsys):
         "backend": "native",
         "threads": {"pool": 2, "pinned": False},
         "isas": ("avx2", "baseline"),
-        "x": None,
+        "note": "",
     }
     monkeypatch.setattr(fastclip, "show_config", lambda: config)
     assert _cli.main(["info"]) == 0

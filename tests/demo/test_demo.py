@@ -94,15 +94,15 @@ def test_the_verdict_is_computed(quick):
 @pytest.mark.parametrize("clipping", train.CLIPPINGS[1:], ids=lambda clipping: clipping.name)
 def test_a_step_counts_as_clipped_if_it_changed_a_gradient(clipping):
     gradients = {"a": np.array([3.0, -4.0], np.float32), "b": np.array([1e-3], np.float32)}
-    for expected in (True, False):
+    for scale, expected in ((1, True), (0.9, False), (1.2, True)):  # the last: 1.08 times the limit
+        for gradient in gradients.values():
+            gradient *= np.float32(scale)
         before = {name: gradient.copy() for name, gradient in gradients.items()}
         seen = fastclip.measure(gradients)
         clipping.clip(gradients)
         changed = any((gradients[name] != before[name]).any() for name in before)
         assert changed is expected
         assert clipping.exceeded(seen) is expected
-        for gradient in gradients.values():
-            gradient *= np.float32(0.5)
 
 
 def test_the_update_uses_the_clipped_gradients():

@@ -125,7 +125,7 @@ def global_norm(t_list: Any, name: str | None = None) -> float:
         >>> fastclip.global_norm([np.array([3e200]), None, np.array([4e200])]) / 1e200
         5.0
     """
-    norm = backend.norm_list(t_list) if type(t_list) in (list, tuple, dict) else NotImplemented
+    norm = backend.norm_list(t_list, False) if type(t_list) in (list, tuple, dict) else NotImplemented
     if norm is NotImplemented:
-        norm = backend.norm_list(gather_list("global_norm", "t_list", t_list)[1])
+        norm = backend.norm_list(gather_list("global_norm", "t_list", t_list)[1], False)
     return norm  # type: ignore[no-any-return]

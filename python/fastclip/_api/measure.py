@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -58,8 +57,8 @@ def measure(t_list: Any) -> Measurement:
         ((3.0, inf), 1, 1, (1, (1,)))
     """
     arrays = gather("measure", "t_list", t_list, write=False)
-    norm, each = backend.measure_list(arrays)
-    norms, sums, largest, nonfinite, zeros = zip(*each, strict=True) if each else ((), (), (), (), ())
+    norm, sum_abs, max_abs, each = backend.measure_list(arrays)
+    norms, _, _, nonfinite, zeros = zip(*each, strict=True) if each else ((), (), (), (), ())
     first = next((i for i, count in enumerate(nonfinite) if count), None)
     place = None
     if first is not None:
@@ -67,15 +66,11 @@ def measure(t_list: Any) -> Measurement:
     return Measurement(
         norm=norm,
         norms=norms,
-        sum_abs=math.nan if any(map(math.isnan, sums)) else math.fsum(sums) if _fits(sums) else math.inf,
-        max_abs=math.nan if any(map(math.isnan, largest)) else max(largest, default=0.0),
+        sum_abs=sum_abs,
+        max_abs=max_abs,
         nonfinite=sum(nonfinite),
         zeros=sum(zeros),
         nonfinite_counts=nonfinite,
         zero_counts=zeros,
         first_nonfinite=place,
     )
-
-
-def _fits(sums: tuple[float, ...]) -> bool:
-    return math.isfinite(sum(sums))

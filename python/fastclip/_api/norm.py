@@ -38,7 +38,5 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     if axis is not None or not whole or not _dtypes.supported(array.dtype):
         delegated["calls"] += 1
         return np.linalg.norm(x, ord, axis, keepdims)
-    value = backend.norm_list([array])
-    with np.errstate(over="ignore"):
-        result = array.dtype.type(value)
+    result = array.dtype.type(backend.norm_list([array], array.dtype == np.float32))
     return np.full((1,) * array.ndim, result) if keepdims else result

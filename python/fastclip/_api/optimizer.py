@@ -22,6 +22,12 @@ class _Clipped:
             raise AttributeError(name)
         return getattr(self._optimizer, name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("_optimizer", "_clip_norm"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._optimizer, name, value)
+
     def __repr__(self) -> str:
         return f"clip_gradients_by_norm({self._optimizer!r}, {self._clip_norm!r})"
 

@@ -32,11 +32,11 @@ class Backend(Protocol):
     def clamp_list(self, arrays: Any, out: Any, lo: float, hi: float, vetted: bool) -> Any:
         """Clip each element to [lo, hi]; lo > hi gives lo, NaN stays, a NaN bound gives NaN."""
 
-    def norm_list(self, arrays: Any) -> Any:
+    def norm_list(self, arrays: Any, round_to_f32: bool) -> Any:
         """Return the norm of all elements."""
 
     def measure_list(self, arrays: Any) -> Any:
-        """Return (norm, [(norm, sumabs, maxabs, nonfinite, zeros) for each array])."""
+        """Return (norm, sumabs, maxabs, [(norm, sumabs, maxabs, nonfinite, zeros) for each array])."""
 
     def calls(self) -> int:
         """Return how many calls this backend has served."""

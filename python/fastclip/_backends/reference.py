@@ -108,6 +108,16 @@ def _scale(out: Array, a: Array, c: Coefficient) -> None:
             np.multiply(a, np.float32(c.plain), out=out)
 
 
+def clamp(a: Array, lo: Any, hi: Any) -> Array:
+    """Clip to bounds of the array's dtype, numbers or arrays, in TensorFlow's order: lo wins over hi.
+
+    By selection, since `np.maximum` and `np.clip` may make 0.0 of -0.0.
+    """
+    clamped = np.where(a > hi, hi, a)
+    clamped = np.where(clamped < lo, lo, clamped)
+    return np.where(np.isnan(lo) | np.isnan(hi), a.dtype.type(np.nan), clamped)
+
+
 def _judge_array(rule: Rule, a: Array, limit: float) -> Coefficient:
     norm = _norm([a])
     return judge(rule, norm, not math.isfinite(norm.hi), limit, a.size, _dtypes.ROUND[a.dtype])
@@ -188,21 +198,22 @@ class Reference:
         if not vetted:
             return NotImplemented
         self._calls += 1
-        hi = lo if lo > hi else hi
         for to, a in _targets(arrays, out):
-            with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(over="ignore"):
                 least, most = a.dtype.type(lo), a.dtype.type(hi)
-            outside = (a < least) | (a > most) | bool(np.isnan(least) or np.isnan(most))
-            if to is not a or outside.any():
-                np.clip(a, least, most, out=to)
+            clamped = clamp(a, least, most)
+            if to is not a or not np.array_equal(a, clamped, equal_nan=True):
+                to[...] = clamped
         return None
 
-    def norm_list(self, arrays: Any) -> Any:
+    def norm_list(self, arrays: Any, round_to_f32: bool) -> Any:
         """Return the norm of all elements."""
         if not _plain(arrays):
             return NotImplemented
         self._calls += 1
-        return _norm(arrays).value()
+        norm = _norm(arrays).value()
+        with np.errstate(over="ignore"):
+            return float(np.float32(norm)) if round_to_f32 else norm
 
     def measure_list(self, arrays: Any) -> Any:
         """Return the statistics of a list and of each array."""
@@ -210,13 +221,17 @@ class Reference:
             return NotImplemented
         self._calls += 1
         each = []
+        total = (0.0, 0.0)
         for a in arrays:
             hi, lo = _sum(a, 1)
+            total = _add(total, (hi, lo))
             zeros = a.size - int(np.count_nonzero(a))
             bad = a.size - int(np.count_nonzero(np.isfinite(a)))
             largest = float(np.max(np.abs(a), initial=0.0))
             each.append((_norm([a]).value(), hi + lo if math.isfinite(hi) else hi, largest, bad, zeros))
-        return _norm(arrays).value(), each
+        sumabs = total[0] + total[1] if math.isfinite(total[0]) else total[0]
+        maxabs = float(np.max([row[2] for row in each], initial=0.0))
+        return _norm(arrays).value(), sumabs, maxabs, each
 
     @staticmethod
     def _apply(targets: list[tuple[Array, Array]], c: Coefficient) -> None:

@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 from fastclip import _demo
+from fastclip._demo.networks import NETWORKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "--network", choices=["rnn", "lstm", "both"], default="both", help="what to train (default: both)"
-    )
+    parser.add_argument("--network", choices=[*NETWORKS, "both"], default="both", help="what to train (default: both)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--steps", type=_positive, default=_demo.STEPS, help=f"steps of each run (default: {_demo.STEPS})"
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if problem := _demo.missing() or _unwritable(arguments.output):
         print(f"fastclip demo: {problem}", file=sys.stderr)
         return 1
-    networks = ["rnn", "lstm"] if arguments.network == "both" else [arguments.network]
+    networks = list(NETWORKS) if arguments.network == "both" else [arguments.network]
     _demo.demo(networks, arguments.steps, arguments.seed, arguments.output)
     return 0
 

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Arrays at chosen places in memory, among bytes that must not be read or written."""
+
+import numpy as np
+
+#: around a row of f64 (8), of f32 (32), four vectors of any ISA (64), a block (256), a chunk (16384)
+SIZES = [*range(71), *range(127, 130), *range(255, 261), 511, 512, 513, 1023, 1025, *range(16383, 16386), 33000]
+
+MARGIN = 64
+
+POISON = 0xFF  # NaN in either dtype: whoever counts one of them in returns NaN
+PAINT = 0x40  # 3.0 in f32, 32.5 in f64: whoever scales or clamps one of them changes it
+
+
+def offsets(dtype):
+    """Every place of an aligned element within a cache line, in bytes."""
+    return range(0, MARGIN, dtype.itemsize)
+
+
+class Frame:
+    """An array `offset` bytes after a multiple of 64, between two margins of 64 or more canary bytes."""
+
+    def __init__(self, values, offset, fill):
+        self._fill = fill
+        self._block = np.full(values.nbytes + 4 * MARGIN, fill, np.uint8)
+        start = -self._block.ctypes.data % MARGIN + MARGIN + offset
+        self._before, self._after = self._block[:start], self._block[start + values.nbytes :]
+        self.array = self._block[start : start + values.nbytes].view(values.dtype)
+        self.array[:] = values
+
+    def untouched(self):
+        """Tell whether every canary byte is as it was."""
+        return bool((self._before == self._fill).all() and (self._after == self._fill).all())
+
+
+def spread(dtype, n, seed=0):
+    """Numbers of both signs over 60 binary orders of magnitude, no two equal in practice."""
+    rng = np.random.default_rng([seed, n])
+    return (rng.standard_normal(n) * np.exp2(rng.integers(-30, 31, n))).astype(dtype)

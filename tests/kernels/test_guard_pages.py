@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""No byte before or after an array is read or written: with protected pages around it, that would be a fault.
+
+The calls run in a child process, this file as a script, which notes each case before it runs it. A fault then fails
+the test with the name of the case instead of ending pytest.
+"""
+
+import ctypes
+import mmap
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fastclip import _core
+
+# around vectors, rows and blocks; from 1024 elements on, transforms align their stores first
+COUNTS = [*range(514), *range(1020, 1060), 1200]
+RULE = _core.Rule(2.0, "propagate", False)
+
+
+def _scale_to(isa, dst, src):
+    _core.kernel_scale(isa, dst, src, 0.5)
+
+
+def _clip_out_of_place(isa, dst, src):
+    _core.clip_list([src], [dst], 1e-3, None, RULE, True)
+
+
+def _clamp_out_of_place(isa, dst, src):
+    _core.clamp_list([src], [dst], -0.25, 0.25, True)
+
+
+READS = {
+    "sumsq": lambda isa, x: _core.kernel_sumsq(isa, x, 1.0),
+    "sumabs": _core.kernel_sumabs,
+    "maxabs": _core.kernel_maxabs,
+    "counts": _core.kernel_counts,
+    "first_outside of none": lambda isa, x: _core.kernel_first_outside(isa, x, -9.0, 9.0),
+    "first_outside": lambda isa, x: _core.kernel_first_outside(isa, x, -0.01, 0.01),
+    "measure": lambda isa, x: _core.measure_list([x, x[::2], x[::-1]]),
+    "norm": lambda isa, x: _core.norm_list([x[::3], x]),
+}
+WRITES = {
+    "scale": lambda isa, x: _core.kernel_scale(isa, x, x, 0.5),
+    "scale in f64": lambda isa, x: _core.kernel_scale(isa, x, x, 2.0**-101),
+    "clamp": lambda isa, x: _core.kernel_clamp(isa, x, x, -0.25, 0.25),
+    "drop_nonfinite": _core.kernel_drop_nonfinite,
+    "clip": lambda isa, x: _core.clip_list([x], None, 1e-3, None, RULE, True),
+    "clip strided": lambda isa, x: _core.clip_list([x[::2], x[1::2]], None, 1e-3, None, RULE, True),
+    "clip reversed": lambda isa, x: _core.clip_each(x[::-1], None, 1e-3, RULE, True),
+    "clip each": lambda isa, x: _core.clip_each([x], None, 1e-3, RULE, True),
+    "clamp list": lambda isa, x: _core.clamp_list([x], None, -0.25, 0.25, True),
+}
+COPIES = {
+    "scale to": _scale_to,
+    "scale to, in f64": lambda isa, dst, src: _core.kernel_scale(isa, dst, src, 2.0**-101),
+    "clamp to": lambda isa, dst, src: _core.kernel_clamp(isa, dst, src, -0.25, 0.25),
+    "clip to": _clip_out_of_place,
+    "copy to": lambda isa, dst, src: _core.clip_list([src], [dst], 1e30, None, RULE, True),
+    "clamp list to": _clamp_out_of_place,
+}
+CASES = len(COUNTS) * (2 * (len(READS) + len(WRITES)) + 4 * len(COPIES))
+
+
+class Guarded:
+    """Memory for the largest count, with a page before and one after it that nobody may touch."""
+
+    def __init__(self, itemsize):
+        page = mmap.PAGESIZE
+        self._size = -(-COUNTS[-1] * itemsize // page) * page
+        self._map = mmap.mmap(-1, self._size + 2 * page)
+        self._bytes = np.frombuffer(self._map, np.uint8)[page : page + self._size]
+        protect = ctypes.CDLL(None, use_errno=True).mprotect
+        protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        for address in (self._bytes.ctypes.data - page, self._bytes.ctypes.data + self._size):
+            if protect(address, page, 0) != 0:
+                raise OSError(ctypes.get_errno(), "mprotect")
+
+    def array(self, values, end):
+        """The values, ending at the page after or beginning at the page before."""
+        at = self._size - values.nbytes if end else 0
+        array = self._bytes[at : at + values.nbytes].view(values.dtype)
+        array[:] = values
+        return array
+
+
+def run_cases(isa, dtype, note):
+    """Run every kernel and list function at every count and both ends; return how many cases that was."""
+    _core.set_isa(isa)
+    source, target = Guarded(dtype.itemsize), Guarded(dtype.itemsize)
+    cases = 0
+
+    def case(name, n, place):
+        nonlocal cases
+        cases += 1
+        note(f"{name}, {n} elements, {place}")
+
+    for n in COUNTS:
+        values = np.sin(np.arange(1, n + 1)).astype(dtype)
+        for end in (False, True):
+            place = "ending at the guard" if end else "starting at the guard"
+            x = source.array(values, end)
+            for name, read in READS.items():
+                case(name, n, place)
+                read(isa, x)
+            for name, write in WRITES.items():
+                x[:] = values
+                case(name, n, place)
+                write(isa, x)
+            x[:] = values
+            for target_end in (False, True):
+                y = target.array(values, target_end)
+                for name, copy in COPIES.items():
+                    case(name, n, f"{place}, target {'ending' if target_end else 'starting'} at its own")
+                    copy(isa, y, x)
+    return cases
+
+
+def child(isa, dtype, path):
+    descriptor = os.open(path, os.O_WRONLY)
+    print(run_cases(isa, np.dtype(dtype), lambda text: os.pwrite(descriptor, text.ljust(120).encode(), 0)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nothing_beyond_an_array_is_touched(isa, dtype, tmp_path):
+    note = tmp_path / "case"
+    note.write_text("before the first case")
+    done = subprocess.run(
+        [sys.executable, __file__, isa, dtype, str(note)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, f"signal or error {done.returncode} in: {note.read_text().strip()}\n{done.stderr}"
+    assert int(done.stdout) == CASES
+
+
+def test_a_touch_would_be_found(tmp_path):
+    """The harness itself: an array one element too long ends the child, with the case named."""
+    note = tmp_path / "case"
+    note.write_text("before the first case")
+    script = (
+        "import importlib.util as u, sys, numpy as np\n"
+        "s = u.spec_from_file_location('guard', sys.argv[1]); g = u.module_from_spec(s); s.loader.exec_module(g)\n"
+        "x = g.Guarded(4).array(np.ones(8, np.float32), True)\n"
+        "open(sys.argv[2], 'w').write('one too many')\n"
+        "x = np.lib.stride_tricks.as_strided(x, (9,), (4,))\n"
+        "g.READS['sumabs']('baseline', x)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, __file__, str(note)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode < 0, "the child should have died of a signal"
+    assert re.search("one too many", note.read_text())
+
+
+if __name__ == "__main__":
+    child(*sys.argv[1:])

@@ -16,15 +16,28 @@ PAGE = _ROOT / "docs" / "performance.md"
 
 _OPERATIONS = {"within": "global norm, within the limit", "clip": "global norm, clipping", "value": "by value"}
 
+_COLUMNS = (
+    "workload",
+    "arrays",
+    "size",
+    "operation",
+    "fastclip",
+    "fastclip / limit",
+    "NumPy / fastclip",
+    "PyTorch / fastclip",
+    "bar",
+)
+
 _HEAD = """<!-- Made by benchmarks/page.py from benchmarks/results/ruler.json. Do not edit. -->
 # Performance
 
-Clipping is bound by memory. The *limit* is a plain native loop over the same bytes, in the same process and in turn with
-the rest: one that reads (within the limit), one that also writes back (by value), the sum of both (clipping);
+Clipping is bound by memory. The *limit* is a plain native loop over the same bytes, in the same process and in turn
+with the rest: one that reads (within the limit), one that also writes back (by value), the sum of both (clipping);
 the best over loop widths and thread counts. *NumPy* is `np.dot`, a square root and `np.multiply(out=)` if it is needed;
 `np.clip(out=)` by value. *PyTorch* is `clip_grad_norm_` and `clip_grad_value_` on the same memory.
 
-Ratios are medians over rounds, paired within each; in brackets their 95 % intervals. A bar is held by the worse end of the interval.
+Ratios are medians over rounds, paired within each; in brackets their 95 % intervals. A bar is held by the worse end
+of the interval.
 """
 
 
@@ -50,14 +63,17 @@ def _bars(bars: list[dict[str, Any]]) -> str:
     words = {True: "held", False: "**missed**", None: "too few quiet rounds"}
     shown = []
     for bar in bars:
-        at = f"≤ {bar['at_most']:.2f} × limit" if bar["against"] == "limit" else f"{1 / bar['at_most']:.0f} × {bar['against']}"
+        if bar["against"] == "limit":
+            at = f"at most {bar['at_most']:.2f} of the limit"
+        else:
+            at = f"{1 / bar['at_most']:.0f} times {bar['against']}"
         shown.append(f"{at}: {words[bar['passed']]}")
     return "; ".join(shown)
 
 
 def _rows(operations: list[dict[str, Any]]) -> Iterator[str]:
-    yield "| workload | arrays | size | operation | fastclip | fastclip / limit | NumPy / fastclip | PyTorch / fastclip | bar |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield f"| {' | '.join(_COLUMNS)} |"
+    yield "|---" * len(_COLUMNS) + "|"
     for row in operations:
         cells = (
             f"`{row['workload']}`",
@@ -82,9 +98,9 @@ def render(run: dict[str, Any]) -> str:
     rounds = min(row["rounds"] for row in run["operations"])
     parts = [
         _HEAD,
-        f"{machine['cpu']}, {machine['cores']} cores ({caches}), {machine['system']}, Python {machine['python']}; fastclip "
-        f"{config['version']} at commit {machine['commit']}, ISA {config['isa']}, {config['threads']} threads, compiler "
-        f"{config['compiler']}; {others}. {rounds} rounds or more each. float32 throughout.\n",
+        f"{machine['cpu']}, {machine['cores']} cores ({caches}), {machine['system']}, Python {machine['python']}; "
+        f"fastclip {config['version']} at commit {machine['commit']}, ISA {config['isa']}, {config['threads']} threads, "
+        f"compiler {config['compiler']}; {others}. {rounds} rounds or more each. float32 throughout.\n",
         "\n".join(_rows(run["operations"])) + "\n",
         "## Error of the norm\n",
         "Against the exact norm of the same float32 data, relative.\n",

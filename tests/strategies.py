@@ -82,9 +82,7 @@ def vectors(dtypes=DTYPES, *, nonfinite=False, max_size=100):
 def limits():
     """Limits of a norm: ordinary ones, any non-negative number, and the corners of f64."""
     corners = [0.0, *corner_values(F64), math.inf]
-    return st.one_of(
-        st.floats(1e-3, 1e3), st.floats(min_value=0.0, allow_nan=False), st.sampled_from(corners)
-    )
+    return st.one_of(st.floats(1e-3, 1e3), st.floats(min_value=0.0, allow_nan=False), st.sampled_from(corners))
 
 
 def fractions_of_norm():

@@ -99,12 +99,20 @@ py::object py_clamp_list(py::handle arrays, py::handle out, double lo, double hi
     return py::none();
 }
 
-py::object py_norm_list(py::handle arrays, bool round_to_f32) {
+py::object py_norm_list(py::handle arrays) {
     Gathered src;
     if (!src.add(arrays.ptr(), Access::read, true)) return not_implemented();
     double norm = 0.0;
-    compute(src, [&] { norm = norm_list(src.buffers, round_to_f32); });
+    compute(src, [&] { norm = norm_list(src.buffers); });
     return py::float_(norm);
+}
+
+// Into the one element of an array, by our rounding: the caller's may be set otherwise, or flush to zero.
+py::object py_norm_into(py::handle array, py::handle out) {
+    Gathered src, dst;
+    if (!gather_both(src, dst, array, out, true)) return not_implemented();
+    compute(src, [&] { store(norm_list(src.buffers), dst.buffers[0]); });
+    return py::none();
 }
 
 // (norm, sumabs, maxabs, [(norm, sumabs, maxabs, nonfinite, zeros) for each array])
@@ -135,6 +143,7 @@ void bind_ops(py::module_& m) {
     m.def("clip_rows", &py_clip_rows);
     m.def("clamp_list", &py_clamp_list);
     m.def("norm_list", &py_norm_list);
+    m.def("norm_into", &py_norm_into);
     m.def("measure_list", &py_measure_list);
     m.def("evaluate", &py_evaluate);
     m.def("calls", [] { return calls.load(); });

@@ -33,7 +33,7 @@ struct Kernels {
     double (*maxabs)(const void* x, std::int64_t n);  // NaN if any is NaN, 0 for none
     Counts (*counts)(const void* x, std::int64_t n);
     void (*scale)(void* dst, const void* src, std::int64_t n, const Product& c);
-    void (*clamp)(void* dst, const void* src, std::int64_t n, double lo, double hi);     // lo <= hi; NaN stays
+    void (*clamp)(void* dst, const void* src, std::int64_t n, double lo, double hi);     // lo wins over hi; NaN stays
     std::int64_t (*first_outside)(const void* x, std::int64_t n, double lo, double hi);  // n if there is none
     void (*drop_nonfinite)(void* x, std::int64_t n);                                     // each becomes 0
 };

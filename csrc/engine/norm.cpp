@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "engine/fpu.hpp"
 #include "engine/ops.hpp"
@@ -92,12 +93,20 @@ Norm NormPlan::norm() {
 
 Norm norm_of_buffer(const Buffer& b) { return norm_of_buffer(b, sum_of_buffer(b, 1.0)); }
 
-double norm_list(std::span<const Buffer> list, bool round_to_f32) {
+double norm_list(std::span<const Buffer> list) {
     FpuGuard fpu;
     thread_local NormPlan plan;
     plan.make_chunks(list);
-    const double norm = value(plan.norm());
-    return round_to_f32 ? static_cast<double>(static_cast<float>(norm)) : norm;
+    return value(plan.norm());
+}
+
+void store(double x, const Buffer& to) {
+    FpuGuard fpu;
+    const float narrow = static_cast<float>(x);
+    if (to.dtype == DType::f32)
+        std::memcpy(to.data, &narrow, sizeof narrow);
+    else
+        std::memcpy(to.data, &x, sizeof x);
 }
 
 ListStats measure(std::span<const Buffer> list) {

@@ -148,7 +148,6 @@ void clamp_list(std::span<const Buffer> src, std::span<const Buffer> dst, double
     plan.make_chunks(src);
     const Job job(src, dst);
     if (std::isnan(lo) || std::isnan(hi)) return job.scale(plan, product(kAllNan));
-    if (lo > hi) hi = lo;
     job.for_each(plan, [&](const Piece& piece, const Buffer& to) {
         const Kernels& k = kernels()[to.dtype];
         const std::int64_t size = info(to.dtype).size;

@@ -42,7 +42,8 @@ void clip_each(std::span<const Buffer> src, std::span<const Buffer> dst, const R
 // Values below lo become lo, above hi become hi; with lo > hi all become lo, TensorFlow's order. A NaN bound: all NaN.
 void clamp_list(std::span<const Buffer> src, std::span<const Buffer> dst, double lo, double hi);
 
-double norm_list(std::span<const Buffer> list, bool round_to_f32);
+double norm_list(std::span<const Buffer> list);
+void store(double x, const Buffer& to);  // rounded to the buffer's dtype, into its one element
 
 struct BufferStats {
     double norm, sumabs, maxabs;

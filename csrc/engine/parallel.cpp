@@ -45,11 +45,7 @@ struct Job {
     const Partition& partition;
     Body body;
     void* context;
-    Claim claim[kMaxThreads];
-
-    Job(const Partition& p, Body b, void* c) : partition(p), body(b), context(c) {
-        for (int t = 0; t < p.parts; ++t) claim[t].next.store(p.bound[t], std::memory_order_relaxed);
-    }
+    Claim* claim;  // one for each part
 
     void work(int self) {
         for (int k = 0; k < partition.parts; ++k) {
@@ -81,8 +77,11 @@ class Pool {
     // Serves one job at a time; a caller that finds it busy works alone.
     void run(Job& job) {
         std::unique_lock<std::mutex> own(busy_, std::try_to_lock);
-        if (!own.owns_lock()) return job.work(0);
+        if (!own.owns_lock()) return job.body(job.context, 0, job.partition.bound[job.partition.parts]);
         grow(job.partition.parts - 1);
+        job.claim = claim_;
+        for (int t = 0; t < job.partition.parts; ++t)
+            claim_[t].next.store(job.partition.bound[t], std::memory_order_relaxed);
         current_.store(&job);
         epoch_.fetch_add(1);
         if (sleepers_.load() > 0) epoch_.notify_all();
@@ -132,6 +131,7 @@ class Pool {
     }
 
     std::mutex busy_;
+    Claim claim_[kMaxThreads];
     std::atomic<int> workers_{0};  // changed under busy_
     std::atomic<Job*> current_{nullptr};
     std::atomic<std::uint32_t> epoch_{0};
@@ -202,7 +202,7 @@ void run(const Partition& partition, Body body, void* context) {
         if (partition.bound[0] < partition.bound[1]) body(context, partition.bound[0], partition.bound[1]);
         return;
     }
-    Job job(partition, body, context);
+    Job job = {partition, body, context, nullptr};
     get_pool().run(job);
 }
 

@@ -76,6 +76,8 @@ def leaves(function: str, name: str, tree: Any, depth: int = 0) -> Iterator[tupl
     if isinstance(tree, Mapping):
         for key, entry in tree.items():
             yield from leaves(function, f"{name}[{key!r}]", entry, depth + 1)
+    elif is_slices(tree):
+        yield f"{name}.values", tree.values
     elif is_leaf(tree):
         yield name, tree
     else:

@@ -18,6 +18,8 @@ def show(value: object) -> str:
 
 def real(function: str, argument: str, value: Any) -> float:
     """Read a real number: a Python or NumPy scalar, or a 0-d array."""
+    if type(value) is float:
+        return value
     scalar = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
     if isinstance(scalar, (bool, np.bool_)) or not isinstance(scalar, numbers.Real):
         raise TypeError(f"{function}: {argument} is {show(value)}; expected a real number.")

@@ -9,10 +9,6 @@ import pytest
 
 import fastclip
 from fastclip import _demo
-
-if problem := _demo.missing():
-    pytest.skip(problem, allow_module_level=True)
-
 from fastclip._demo import data, report, train
 
 

@@ -8,30 +8,19 @@ the test with the name of the case instead of ending pytest.
 import ctypes
 import mmap
 import os
-import re
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+import fastclip
 from fastclip import _core
 
 # around vectors, rows and blocks; from 1024 elements on, transforms align their stores first
 COUNTS = [*range(514), *range(1020, 1060), 1200]
 RULE = _core.Rule(2.0, "propagate", False)
-
-
-def _scale_to(isa, dst, src):
-    _core.kernel_scale(isa, dst, src, 0.5)
-
-
-def _clip_out_of_place(isa, dst, src):
-    _core.clip_list([src], [dst], 1e-3, None, RULE, True)
-
-
-def _clamp_out_of_place(isa, dst, src):
-    _core.clamp_list([src], [dst], -0.25, 0.25, True)
 
 
 READS = {
@@ -41,27 +30,27 @@ READS = {
     "counts": _core.kernel_counts,
     "first_outside of none": lambda isa, x: _core.kernel_first_outside(isa, x, -9.0, 9.0),
     "first_outside": lambda isa, x: _core.kernel_first_outside(isa, x, -0.01, 0.01),
-    "measure": lambda isa, x: _core.measure_list([x, x[::2], x[::-1]]),
-    "norm": lambda isa, x: _core.norm_list([x[::3], x]),
+    "measure": lambda isa, x: fastclip.measure([x, x[::2], x[::-1]]),
+    "norm": lambda isa, x: fastclip.global_norm([x[::3], x]),
 }
 WRITES = {
     "scale": lambda isa, x: _core.kernel_scale(isa, x, x, 0.5),
     "scale in f64": lambda isa, x: _core.kernel_scale(isa, x, x, 2.0**-101),
     "clamp": lambda isa, x: _core.kernel_clamp(isa, x, x, -0.25, 0.25),
     "drop_nonfinite": _core.kernel_drop_nonfinite,
-    "clip": lambda isa, x: _core.clip_list([x], None, 1e-3, None, RULE, True),
-    "clip strided": lambda isa, x: _core.clip_list([x[::2], x[1::2]], None, 1e-3, None, RULE, True),
-    "clip reversed": lambda isa, x: _core.clip_each(x[::-1], None, 1e-3, RULE, True),
-    "clip each": lambda isa, x: _core.clip_each([x], None, 1e-3, RULE, True),
-    "clamp list": lambda isa, x: _core.clamp_list([x], None, -0.25, 0.25, True),
+    "clip": lambda isa, x: fastclip.clip_by_global_norm_([x], 1e-3),
+    "clip strided": lambda isa, x: fastclip.clip_by_global_norm_([x[::2], x[1::2]], 1e-3),
+    "clip reversed": lambda isa, x: fastclip.clip_by_norm_(x[::-1], 1e-3),
+    "clip each": lambda isa, x: fastclip.clip_by_norm_([x], 1e-3),
+    "clip by value": lambda isa, x: fastclip.clip_by_value_(x, -0.25, 0.25),
 }
 COPIES = {
-    "scale to": _scale_to,
+    "scale to": lambda isa, dst, src: _core.kernel_scale(isa, dst, src, 0.5),
     "scale to, in f64": lambda isa, dst, src: _core.kernel_scale(isa, dst, src, 2.0**-101),
     "clamp to": lambda isa, dst, src: _core.kernel_clamp(isa, dst, src, -0.25, 0.25),
-    "clip to": _clip_out_of_place,
+    "clip to": lambda isa, dst, src: _core.clip_list([src], [dst], 1e-3, None, RULE, True),
     "copy to": lambda isa, dst, src: _core.clip_list([src], [dst], 1e30, None, RULE, True),
-    "clamp list to": _clamp_out_of_place,
+    "clip by value to": lambda isa, dst, src: _core.clamp_list([src], [dst], -0.25, 0.25, True),
 }
 CASES = len(COUNTS) * (2 * (len(READS) + len(WRITES)) + 4 * len(COPIES))
 
@@ -120,39 +109,42 @@ def run_cases(isa, dtype, note):
     return cases
 
 
-def child(isa, dtype, path):
-    descriptor = os.open(path, os.O_WRONLY)
-    print(run_cases(isa, np.dtype(dtype), lambda text: os.pwrite(descriptor, text.ljust(120).encode(), 0)))
+def run_child(note, *arguments):
+    note.write_text("before the first case")
+    return subprocess.run([sys.executable, __file__, note, *arguments], capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_nothing_beyond_an_array_is_touched(isa, dtype, tmp_path):
     note = tmp_path / "case"
-    note.write_text("before the first case")
-    done = subprocess.run(
-        [sys.executable, __file__, isa, dtype, str(note)], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, f"signal or error {done.returncode} in: {note.read_text().strip()}\n{done.stderr}"
+    done = run_child(note, isa, dtype)
+    assert done.returncode == 0, f"exit {done.returncode} in: {note.read_text().strip()}\n{done.stderr}"
     assert int(done.stdout) == CASES
 
 
-def test_a_touch_would_be_found(tmp_path):
-    """The harness itself: an array one element too long ends the child, with the case named."""
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_touch_would_be_found(place, tmp_path):
+    """The harness itself: an element too many on either side ends the child, with the case named."""
     note = tmp_path / "case"
-    note.write_text("before the first case")
-    script = (
-        "import importlib.util as u, sys, numpy as np\n"
-        "s = u.spec_from_file_location('guard', sys.argv[1]); g = u.module_from_spec(s); s.loader.exec_module(g)\n"
-        "x = g.Guarded(4).array(np.ones(8, np.float32), True)\n"
-        "open(sys.argv[2], 'w').write('one too many')\n"
-        "x = np.lib.stride_tricks.as_strided(x, (9,), (4,))\n"
-        "g.READS['sumabs']('baseline', x)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, __file__, str(note)], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode < 0, "the child should have died of a signal"
-    assert re.search("one too many", note.read_text())
+    done = run_child(note, place)
+    assert done.returncode == -signal.SIGSEGV
+    assert note.read_text().startswith(f"one element {place}")
+
+
+def child(path, *arguments):
+    descriptor = os.open(path, os.O_WRONLY)
+
+    def note(text):
+        os.pwrite(descriptor, text.ljust(120).encode(), 0)
+
+    if len(arguments) == 2:
+        isa, dtype = arguments
+        print(run_cases(isa, np.dtype(dtype), note))
+        return
+    x = Guarded(4).array(np.ones(8, np.float32), end=arguments[0] == "after")
+    beyond = np.lib.stride_tricks.as_strided(x[::-1] if arguments[0] == "before" else x, (9,))
+    note(f"one element {arguments[0]}")
+    fastclip.global_norm([beyond])
 
 
 if __name__ == "__main__":

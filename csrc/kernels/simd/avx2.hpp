@@ -43,13 +43,13 @@ struct Avx2 {
         return _mm256_and_pd(a, _mm256_cmp_pd(p, set(least), _CMP_GE_OQ));
     }
     // max and min return their second operand on NaN and on two zeros
-    static F64 clamp(F64 v, F64 lo, F64 hi) { return _mm256_min_pd(hi, _mm256_max_pd(lo, v)); }
+    static F64 clamp(F64 v, F64 lo, F64 hi) { return _mm256_max_pd(lo, _mm256_min_pd(hi, v)); }
 
     static F32 set32(float x) { return _mm256_set1_ps(x); }
     static F32 load(const float* p) { return _mm256_loadu_ps(p); }
     static void store(float* p, F32 a) { _mm256_storeu_ps(p, a); }
     static F32 mul(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
-    static F32 clamp(F32 v, F32 lo, F32 hi) { return _mm256_min_ps(hi, _mm256_max_ps(lo, v)); }
+    static F32 clamp(F32 v, F32 lo, F32 hi) { return _mm256_max_ps(lo, _mm256_min_ps(hi, v)); }
 };
 
 }  // namespace

@@ -35,13 +35,13 @@ struct Avx512 {
         return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(p, set(least), _CMP_GE_OQ), a);
     }
     // max and min return their second operand on NaN and on two zeros
-    static F64 clamp(F64 v, F64 lo, F64 hi) { return _mm512_min_pd(hi, _mm512_max_pd(lo, v)); }
+    static F64 clamp(F64 v, F64 lo, F64 hi) { return _mm512_max_pd(lo, _mm512_min_pd(hi, v)); }
 
     static F32 set32(float x) { return _mm512_set1_ps(x); }
     static F32 load(const float* p) { return _mm512_loadu_ps(p); }
     static void store(float* p, F32 a) { _mm512_storeu_ps(p, a); }
     static F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
-    static F32 clamp(F32 v, F32 lo, F32 hi) { return _mm512_min_ps(hi, _mm512_max_ps(lo, v)); }
+    static F32 clamp(F32 v, F32 lo, F32 hi) { return _mm512_max_ps(lo, _mm512_min_ps(hi, v)); }
 };
 
 }  // namespace

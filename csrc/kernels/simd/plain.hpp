@@ -79,11 +79,11 @@ struct Plain {
     static F64 zero_unless_ge(F64 a, F64 p, double least) {  // a where p >= least, else 0
         return map([&](int i) { return p.v[i] >= least ? a.v[i] : 0.0; });
     }
-    // NumPy's order of operands: NaN in v stays, and so does -0 against a bound of 0
+    // TensorFlow's order, in which lo wins over hi. NaN in v stays, and so does -0 against a bound of 0.
     static F64 clamp(F64 v, F64 lo, F64 hi) {
         return map([&](int i) {
-            double x = lo.v[i] > v.v[i] ? lo.v[i] : v.v[i];
-            return hi.v[i] < x ? hi.v[i] : x;
+            double x = hi.v[i] < v.v[i] ? hi.v[i] : v.v[i];
+            return lo.v[i] > x ? lo.v[i] : x;
         });
     }
 
@@ -101,8 +101,8 @@ struct Plain {
     }
     static F32 clamp(F32 v, F32 lo, F32 hi) {
         return map32([&](int i) {
-            float x = lo.v[i] > v.v[i] ? lo.v[i] : v.v[i];
-            return hi.v[i] < x ? hi.v[i] : x;
+            float x = hi.v[i] < v.v[i] ? hi.v[i] : v.v[i];
+            return lo.v[i] > x ? lo.v[i] : x;
         });
     }
 };

@@ -101,7 +101,7 @@ def clip_by_global_norm(
     read, out = results(arrays)
     norm = backend.clip_list(read, out, limit, use_norm, _rules["nan"], True)
     clipped = rebuild(t_list, iter(out))
-    return (list(clipped) if type(clipped) is tuple else clipped), norm
+    return (list(clipped) if isinstance(clipped, tuple) else clipped), norm
 
 
 def global_norm(t_list: Any, name: str | None = None) -> float:
@@ -125,7 +125,7 @@ def global_norm(t_list: Any, name: str | None = None) -> float:
         >>> fastclip.global_norm([np.array([3e200]), None, np.array([4e200])]) / 1e200
         5.0
     """
-    norm = backend.norm_list(t_list, False) if type(t_list) in (list, tuple, dict) else NotImplemented
+    norm = backend.norm_list(t_list) if type(t_list) in (list, tuple, dict) else NotImplemented
     if norm is NotImplemented:
-        norm = backend.norm_list(gather_list("global_norm", "t_list", t_list)[1], False)
+        norm = backend.norm_list(gather_list("global_norm", "t_list", t_list)[1])
     return norm  # type: ignore[no-any-return]

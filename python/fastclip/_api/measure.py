@@ -56,13 +56,17 @@ def measure(t_list: Any) -> Measurement:
         >>> m.norms, m.zeros, m.nonfinite, m.first_nonfinite
         ((3.0, inf), 1, 1, (1, (1,)))
     """
-    arrays = gather("measure", "t_list", t_list, write=False)
-    norm, sum_abs, max_abs, each = backend.measure_list(arrays)
+    result = backend.measure_list(t_list) if type(t_list) in (list, tuple, dict) else NotImplemented
+    if result is NotImplemented:
+        t_list = gather("measure", "t_list", t_list, write=False)
+        result = backend.measure_list(t_list)
+    norm, sum_abs, max_abs, each = result
     norms, _, _, nonfinite, zeros = zip(*each, strict=True) if each else ((), (), (), (), ())
     first = next((i for i, count in enumerate(nonfinite) if count), None)
     place = None
     if first is not None:
-        place = (first, tuple(int(i) for i in np.argwhere(~np.isfinite(arrays[first]))[0]))
+        array = gather("measure", "t_list", t_list, write=False)[first]
+        place = (first, tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0]))
     return Measurement(
         norm=norm,
         norms=norms,

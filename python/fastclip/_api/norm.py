@@ -38,5 +38,6 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     if axis is not None or not whole or not _dtypes.supported(array.dtype):
         delegated["calls"] += 1
         return np.linalg.norm(x, ord, axis, keepdims)
-    result = array.dtype.type(backend.norm_list([array], array.dtype == np.float32))
-    return np.full((1,) * array.ndim, result) if keepdims else result
+    out = np.empty((1,) * array.ndim if keepdims else (), array.dtype)
+    backend.norm_into(array.view(np.ndarray), out)
+    return out if keepdims else out[()]

@@ -84,7 +84,7 @@ def _bound(argument: str, value: Any, array: Array) -> Array:
     bound = np.asarray(value)
     if bound.dtype.kind not in "fiu":
         raise TypeError(f"clip_by_value: {argument} is {_errors.show(value)}; expected real numbers.")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         bound = bound.astype(array.dtype)
     try:
         return np.broadcast_to(bound, array.shape)

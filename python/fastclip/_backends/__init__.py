@@ -32,8 +32,11 @@ class Backend(Protocol):
     def clamp_list(self, arrays: Any, out: Any, lo: float, hi: float, vetted: bool) -> Any:
         """Clip each element to [lo, hi]; lo > hi gives lo, NaN stays, a NaN bound gives NaN."""
 
-    def norm_list(self, arrays: Any, round_to_f32: bool) -> Any:
+    def norm_list(self, arrays: Any) -> Any:
         """Return the norm of all elements."""
+
+    def norm_into(self, array: Any, out: Any) -> Any:
+        """Write the norm of one array, rounded to the dtype of `out`, into that array's one element."""
 
     def measure_list(self, arrays: Any) -> Any:
         """Return (norm, sumabs, maxabs, [(norm, sumabs, maxabs, nonfinite, zeros) for each array])."""

@@ -16,6 +16,7 @@ class Native:
     clip_rows = staticmethod(_core.clip_rows)
     clamp_list = staticmethod(_core.clamp_list)
     norm_list = staticmethod(_core.norm_list)
+    norm_into = staticmethod(_core.norm_into)
     measure_list = staticmethod(_core.measure_list)
     calls = staticmethod(_core.calls)
 

@@ -206,14 +206,18 @@ class Reference:
                 to[...] = clamped
         return None
 
-    def norm_list(self, arrays: Any, round_to_f32: bool) -> Any:
+    def norm_list(self, arrays: Any) -> Any:
         """Return the norm of all elements."""
         if not _plain(arrays):
             return NotImplemented
         self._calls += 1
-        norm = _norm(arrays).value()
+        return _norm(arrays).value()
+
+    def norm_into(self, array: Any, out: Any) -> Any:
+        """Write the norm of one array into `out`."""
+        self._calls += 1
         with np.errstate(over="ignore"):
-            return float(np.float32(norm)) if round_to_f32 else norm
+            out[...] = _norm([array]).value()
 
     def measure_list(self, arrays: Any) -> Any:
         """Return the statistics of a list and of each array."""

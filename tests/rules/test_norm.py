@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Contract, clause 1: the norm is right for every finite input. The bounds are derived in oracle.py: half an ULP of
+f64 and 2^-31 more for f64 lists, 2^-20 ULP of f32 for lists with f32 in them.
+
+The extreme values are in kernels/test_lapack_vectors.py.
+"""
+
+import math
+
+import numpy as np
+import oracle
+import pytest
+from buffers import SIZES
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import DTYPES, F32, F64, array_lists
+
+import fastclip
+
+EACH_DTYPE = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+def huge_and_tiny(rng, n):
+    x = rng.random(n) * 2.0**-26
+    x[n // 2] = 1.0
+    return x
+
+
+DISTRIBUTIONS = {
+    "uniform": lambda rng, n: rng.random(n),
+    "normal": lambda rng, n: rng.standard_normal(n),
+    "log-normal": lambda rng, n: rng.lognormal(sigma=4.0, size=n),
+    "Cauchy": lambda rng, n: rng.standard_cauchy(n),
+    "constant": lambda rng, n: np.full(n, 0.1),
+    "one huge, many tiny": huge_and_tiny,
+}
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@EACH_DTYPE
+def test_accuracy_of_ten_million_elements(dtype, name):
+    x = DISTRIBUTIONS[name](np.random.default_rng(7), 10_000_000).astype(dtype)
+    oracle.check_norm(fastclip.global_norm([x]), [x])
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@EACH_DTYPE
+def test_accuracy_of_every_smaller_size(isa, dtype, name):
+    x = DISTRIBUTIONS[name](np.random.default_rng(8), 1_000_000).astype(dtype)
+    for n in (*SIZES, 100_000, 1_000_000):
+        part = x[x.size - n :]
+        oracle.check_norm(fastclip.global_norm([part]), [part])
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 1000])
+def test_accuracy_of_lists_of_mixed_dtypes(isa, pieces):
+    x = np.random.default_rng(9).standard_normal(200_000)
+    arrays = [a.astype(DTYPES[i % 2]) for i, a in enumerate(np.array_split(x, pieces))]
+    oracle.check_norm(fastclip.global_norm(arrays), arrays)
+
+
+@EACH_DTYPE
+def test_f32_is_within_one_ulp_and_f64_within_four(dtype):
+    """The promise in its own words; the bounds of all other tests are far below it."""
+    x = np.random.default_rng(10).lognormal(sigma=3.0, size=100_003).astype(dtype)
+    exact = oracle.root(oracle.sum_of_squares([x]))
+    off = abs(oracle.Fraction(fastclip.global_norm([x])) - exact)
+    ulp = float(np.spacing(dtype.type(float(exact))))
+    assert off <= {F32: 1, F64: 4}[dtype] * oracle.Fraction(ulp)
+
+
+@given(array_lists())
+def test_any_finite_list(arrays):
+    oracle.check_norm(fastclip.global_norm(arrays), arrays)
+
+
+@given(array_lists(dtypes=(F64,)), st.integers(-1000, 1000))
+def test_a_power_of_two_scales_the_norm_to_the_bit(arrays, exponent):
+    """Through all three ranges, unless an element or the norm leaves the normal numbers on the way."""
+    scaled = [np.ldexp(a, exponent) for a in arrays]
+    if any(not np.array_equal(np.ldexp(s, -exponent), a) for s, a in zip(scaled, arrays, strict=True)):
+        return
+    norm = oracle.norm(arrays)
+    if norm and not 2.0**-1021 < norm < math.inf:
+        return
+    expected = math.ldexp(norm, exponent) if math.frexp(norm)[1] + exponent <= 1024 else math.inf
+    if expected and expected < 2.0**-1021:
+        return
+    assert fastclip.global_norm(scaled) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        ([3e20, 4e20], F32, 5e20),  # squares beyond f32
+        ([3e38, 4e37], F32, None),
+        ([3e-30, 4e-30], F32, 5e-30),  # squares below f32
+        ([1e-45], F32, 2.0**-149),
+        ([3e200, 4e200], F64, 5e200),  # squares beyond f64
+        ([3e-200, 4e-200], F64, 5e-200),  # squares below f64
+        ([3e-320, 4e-320], F64, None),
+        ([1.2e308, 1.2e308], F64, None),
+        ([1e300, 1e-300], F64, 1e300),
+        ([], F64, 0.0),
+        ([0.0, -0.0], F32, 0.0),
+    ],
+)
+def test_known_norms(isa, values, dtype, expected):
+    x = np.array(values, dtype)
+    norm = fastclip.global_norm([x])
+    oracle.check_norm(norm, [x])
+    if expected is not None:
+        unit = float(oracle.UNIT[dtype])
+        assert abs(norm - expected) <= 2 * unit * expected  # the decimal numbers are rounded, too
+
+
+@pytest.mark.parametrize("count", [2, 9, 20_000])
+def test_a_norm_beyond_f64_is_infinite_and_the_arrays_are_clipped_right(isa, count):
+    before = [np.full(count, -1.7e308), np.full(3, 1e300), np.array([3.0, 1e38], F32)]
+    after = [a.copy() for a in before]
+    assert fastclip.global_norm(before) == math.inf
+    assert fastclip.measure(before).norm == math.inf
+    assert fastclip.measure(before).nonfinite == 0
+    assert fastclip.clip_by_global_norm_(after, 2.0) == math.inf
+    oracle.check_clipped(before, after, 2.0)
+    assert abs(after[0][0] * math.sqrt(count) + 2.0) < 1e-15 * math.sqrt(count)

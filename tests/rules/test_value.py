@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Contract, clause 8: clip_by_value. NaN stays, -0.0 as NumPy, min > max as TensorFlow (min), bounds in the dtype.
+
+The kernels have their own tests of every size and corner value: kernels/test_transforms.py.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oracle import same_bits
+from strategies import DTYPES, F32, F64, array_lists, corner_values
+
+import fastclip
+from fastclip import _core
+from fastclip._backends.reference import Reference
+
+EACH_DTYPE = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+def clipped(x, lo, hi):
+    """The definition, where lo <= hi: below lo becomes lo, above hi becomes hi, all else stays as it is."""
+    with np.errstate(over="ignore"):
+        lo, hi = x.dtype.type(lo), x.dtype.type(hi)
+    return np.where(x < lo, lo, np.where(x > hi, hi, x)).astype(x.dtype)
+
+
+def in_place(arrays, lo, hi):
+    out = [a.copy(order="K") for a in arrays]
+    fastclip.clip_by_value_(out, lo, hi)
+    return out
+
+
+bounds = st.one_of(st.sampled_from([s * v for v in (0.0, *corner_values(F64), math.inf) for s in (1, -1)]), st.floats())
+
+
+@given(array_lists(nonfinite=True), bounds, bounds)
+def test_any_list_and_bounds(arrays, lo, hi):
+    if math.isnan(lo) or math.isnan(hi):
+        expected = [np.full_like(a, math.nan) for a in arrays]
+    else:
+        lo, hi = sorted((lo, hi))
+        expected = [clipped(a, lo, hi) for a in arrays]
+    assert same_bits(in_place(arrays, lo, hi), expected)
+    for a, b in zip(arrays, expected, strict=True):
+        assert same_bits(fastclip.clip_by_value(a, lo, hi), b)
+
+
+@given(array_lists(nonfinite=True), bounds, bounds)
+def test_native_and_reference_agree(arrays, lo, hi):
+    native, reference = ([a.copy() for a in arrays] for _ in range(2))
+    _core.clamp_list(native, None, lo, hi, True)
+    Reference().clamp_list(reference, None, lo, hi, True)
+    assert same_bits(native, reference)
+
+
+@EACH_DTYPE
+def test_nan_stays_nan(isa, dtype):
+    x = np.array([math.nan, 5.0, -5.0, -math.nan, math.inf, -math.inf], dtype)
+    expected = np.array([math.nan, 1.0, -1.0, math.nan, 1.0, -1.0], dtype)
+    assert same_bits(in_place([x], -1.0, 1.0)[0], expected)
+    assert same_bits(fastclip.clip_by_value(x, -1.0, 1.0), expected)
+
+
+@EACH_DTYPE
+def test_negative_zero_is_kept_as_numpy_keeps_it(isa, dtype):
+    for n in (1, 7, 40):
+        for zero in (0.0, -0.0):
+            x = np.full(n, zero, dtype)
+            for lo, hi in ((0.0, 1.0), (-0.0, 1.0), (-1.0, 0.0), (-1.0, -0.0), (0.0, 0.0), (-0.0, -0.0)):
+                expected = np.clip(x, dtype.type(lo), dtype.type(hi))
+                assert same_bits(expected, x)
+                assert same_bits(in_place([x], lo, hi)[0], x)
+                assert same_bits(fastclip.clip_by_value(x, lo, hi), x)
+
+
+@EACH_DTYPE
+def test_min_above_max_gives_min_as_tensorflow(isa, dtype):
+    x = np.array([-9.0, 0.5, 1.5, 2.5, 9.0, math.inf, -math.inf, math.nan], dtype)
+    expected = np.array([2.0] * 7 + [math.nan], dtype)
+    assert same_bits(in_place([x], 2.0, 1.0)[0], expected)
+    assert same_bits(fastclip.clip_by_value(x, 2.0, 1.0), expected)
+
+
+@EACH_DTYPE
+def test_a_nan_bound_gives_nan(isa, dtype):
+    x = np.array([-9.0, 0.5, math.inf], dtype)
+    for lo, hi in ((math.nan, 1.0), (-1.0, math.nan), (math.nan, math.nan)):
+        assert np.isnan(in_place([x], lo, hi)[0]).all()
+        assert np.isnan(fastclip.clip_by_value(x, lo, hi)).all()
+
+
+def test_bounds_are_rounded_to_each_dtype(isa):
+    arrays = [np.array([-1.0, 1.0], dtype) for dtype in DTYPES]
+    narrow, wide = in_place(arrays, -0.1, 0.7)
+    assert narrow.tolist() == [float(np.float32(-0.1)), float(np.float32(0.7))]
+    assert wide.tolist() == [-0.1, 0.7]
+    assert in_place([np.array([1e30, math.inf], F32)], -1.0, 1e300)[0].tolist() == [float(np.float32(1e30)), math.inf]
+
+
+@EACH_DTYPE
+def test_memory_with_nothing_outside_is_not_written(isa, dtype):
+    """Nothing outside: not a bit changes, and even an aliased NaN payload stays as it is."""
+    x = np.array([0.5, -1.0, 1.0, -0.0, math.nan], dtype)
+    x.view(np.uint8)[4 * dtype.itemsize] = 0x55  # the payload
+    before = x.tobytes()
+    fastclip.clip_by_value_(x, -1.0, 1.0)
+    assert x.tobytes() == before

@@ -3,8 +3,8 @@
 
 import numpy as np
 
-#: around a row of f64 (8), of f32 (32), four vectors of any ISA (64), a block (256), a chunk (16384)
-SIZES = [*range(71), *range(127, 130), *range(255, 261), 511, 512, 513, 1023, 1025, *range(16383, 16386), 33000]
+#: around a row of f64 (8), of f32 (32), four vectors of any ISA (64), a block (256), a chunk (32768)
+SIZES = [*range(71), *range(127, 130), *range(255, 261), 511, 512, 513, 1023, 1025, *range(32767, 16386), 33000]
 
 MARGIN = 64
 
@@ -37,3 +37,8 @@ def spread(dtype, n, seed=0):
     """Numbers of both signs over 60 binary orders of magnitude, no two equal in practice."""
     rng = np.random.default_rng([seed, n])
     return (rng.standard_normal(n) * np.exp2(rng.integers(-30, 31, n))).astype(dtype)
+
+
+def copies(arrays):
+    """Copies of arrays in the memory order of the originals."""
+    return [a.copy(order="K") for a in arrays]

@@ -12,7 +12,7 @@ import numpy as np
 
 U32, U64 = Fraction(1, 2**24), Fraction(1, 2**53)
 UNIT = {np.dtype(np.float32): U32, np.dtype(np.float64): U64}
-CHUNK, LANES_F32, LANES_F64 = 16384, 32, 8
+CHUNK, LANES_F32, LANES_F64 = 32768, 32, 8
 
 _BLOCK = 1 << 20  # elements at a time: sums of so many 32-bit pieces are exact in f64
 
@@ -185,7 +185,7 @@ def check_norm(value, arrays, square=None):
 
 def coarsest(arrays):
     """The unit roundoff of the coarsest dtype in a list."""
-    return max(UNIT[a.dtype] for a in arrays)
+    return max((UNIT[a.dtype] for a in arrays), default=Fraction(0))
 
 
 def all_normal(arrays):

@@ -9,8 +9,9 @@
 namespace fastclip {
 
 // Elements that one kernel call takes. The chunks of a buffer start at its first element, so the order of
-// summation depends on its size alone. 64 KB of f32: smaller ones cost 10 to 15 % in DRAM, larger ones gain nothing.
-inline constexpr std::int64_t kChunk = 16384;
+// summation depends on its size alone. 128 KB of f32: with 64 KB the pause between two chunks costs 10 to 20 % in
+// cache, with 256 KB nothing is gained and lists of 1 MB share out badly.
+inline constexpr std::int64_t kChunk = 32768;
 
 inline constexpr int kMaxDims = 64;  // NumPy's own limit
 

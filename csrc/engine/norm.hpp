@@ -32,7 +32,7 @@ class NormPlan : public Plan {
     Norm norm();
 
   private:
-    std::vector<Partial> partials_;  // 16 bytes for each 64 KB and array
+    std::vector<Partial> partials_;  // 16 bytes for each 128 KB and array
 };
 
 Norm norm_of_buffer(const Buffer& buffer);  // by the calling thread alone

@@ -13,7 +13,7 @@ namespace fastclip {
 namespace {
 
 // Buffers up to this are read, judged and written by one thread in one go, while they are in its cache.
-constexpr std::int64_t kWholeElements = 8 * kChunk;
+constexpr std::int64_t kWholeElements = 4 * kChunk;
 
 double coarsest_round(std::span<const Buffer> list) {
     double round = 0.0;

@@ -32,6 +32,15 @@ void pause() {
 #endif
 }
 
+// Now and then lets others run: the system may have put the thread that is waited for on this thread's CPU, where it
+// would not run before the next tick, milliseconds away.
+void wait_a_little(int spin) {
+    if (spin % 64 == 0)
+        std::this_thread::yield();
+    else
+        pause();
+}
+
 // A worker looks for work this often before it sleeps: some 30 microseconds, enough to bridge the two passes of one
 // call and a tight loop of calls (0.3 microseconds to hand over, 30 and more to wake a sleeper).
 constexpr int kSpins = 2000;
@@ -87,7 +96,7 @@ class Pool {
         if (sleepers_.load() > 0) epoch_.notify_all();
         job.work(0);
         current_.store(nullptr);
-        while (inside_.load() != 0) pause();  // only workers that have a piece in hand
+        for (int spin = 1; inside_.load() != 0; ++spin) wait_a_little(spin);  // only workers with a piece in hand
     }
 
     // Workers that look for work right now, so that handing it over costs next to nothing.
@@ -122,7 +131,7 @@ class Pool {
         for (int spin = 0; spin < kSpins; ++spin) {
             const std::uint32_t now = epoch_.load();
             if (now != seen) return now;
-            pause();
+            wait_a_little(spin);
         }
         sleepers_.fetch_add(1);
         epoch_.wait(seen);

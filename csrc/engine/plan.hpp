@@ -18,7 +18,7 @@ struct Piece {
 };
 
 struct Plan {
-    std::vector<Piece> pieces;  // in list order; 24 bytes for each 64 KB and array
+    std::vector<Piece> pieces;  // in list order; 24 bytes for each 128 KB and array
     Partition partition;
 
     void make_chunks(std::span<const Buffer> list);

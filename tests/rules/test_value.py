@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import pytest
+from buffers import copies
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle import same_bits
@@ -28,7 +29,7 @@ def clipped(x, lo, hi):
 
 
 def in_place(arrays, lo, hi):
-    out = [a.copy(order="K") for a in arrays]
+    out = copies(arrays)
     fastclip.clip_by_value_(out, lo, hi)
     return out
 
@@ -50,7 +51,7 @@ def test_any_list_and_bounds(arrays, lo, hi):
 
 @given(array_lists(nonfinite=True), bounds, bounds)
 def test_native_and_reference_agree(arrays, lo, hi):
-    native, reference = ([a.copy() for a in arrays] for _ in range(2))
+    native, reference = (copies(arrays) for _ in range(2))
     _core.clamp_list(native, None, lo, hi, True)
     Reference().clamp_list(reference, None, lo, hi, True)
     assert same_bits(native, reference)

@@ -18,7 +18,7 @@ from fastclip._layout import Array, memory_order, once
 from fastclip._rules import Rule, norm_of
 from fastclip._rules.evaluator import GROW, PLAIN_BELOW, SAFE_MAX, SAFE_MIN, SHRINK, Coefficient, Norm, judge, two_sum
 
-CHUNK, LANES = 16384, 32
+CHUNK, LANES = 32768, 32
 _BLOCK = 64 * CHUNK  # elements widened to f64 at a time: 8 MB
 
 

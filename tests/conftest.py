@@ -14,11 +14,6 @@ hypothesis.settings.register_profile(
     print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
-hypothesis.settings.register_profile(
-    "thorough",
-    hypothesis.settings.get_profile("fastclip"),
-    max_examples=5000,  # pytest --hypothesis-profile=thorough
-)
 hypothesis.settings.load_profile("fastclip")
 
 

@@ -41,6 +41,8 @@ struct Coefficient {
     double pre, factor;  // plain = pre * factor, both normal
 };
 
+constexpr Coefficient kKeep = {false, 1.0, 1.0, 1.0};
+
 FASTCLIP_DEVICE double quotient(double limit, Norm n) {  // RN(limit / (hi + lo)), barring underflow
     double q = limit / n.hi;
     if (!is_finite(q) || q == 0.0) return q;
@@ -49,10 +51,9 @@ FASTCLIP_DEVICE double quotient(double limit, Norm n) {  // RN(limit / (hi + lo)
 
 // `round` is the unit roundoff of the coarsest dtype in the list. NaN gives NaN, an infinite norm gives 0.
 FASTCLIP_DEVICE Coefficient coefficient(Rule rule, Norm n, double limit, double round) {
-    const Coefficient keep = {false, 1.0, 1.0, 1.0};
-    if (limit == kInf) return keep;
+    if (limit == kInf) return kKeep;
     double bound = limit * n.scale;
-    if ((n.hi - bound) + n.lo <= rule.slack * round * bound || bound == kInf) return keep;
+    if ((n.hi - bound) + n.lo <= rule.slack * round * bound || bound == kInf) return kKeep;
     if (limit == 0.0 || n.hi == kInf) return {true, 0.0, 1.0, 0.0};
     const double up = n.scale > 1.0 ? n.scale : limit < 0x1p-500 ? 0x1p+500 : 1.0;  // keeps the remainder exact
     double c = quotient(limit * up, n) * (n.scale / up);

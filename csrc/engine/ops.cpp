@@ -2,6 +2,7 @@
 #include "engine/ops.hpp"
 
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 #include <cstring>
 
@@ -28,8 +29,10 @@ Product product(const Coefficient& c) {
 constexpr Coefficient kAllNan = {true, NAN, 1.0, NAN};
 
 Coefficient judge(const Request& request, Norm norm, bool nonfinite, std::int64_t count, double round) {
-    const double limit = request.average ? request.limit * static_cast<double>(count) : request.limit;
-    if (nonfinite && request.nonfinite == Nonfinite::nan && limit != kInf) return kAllNan;
+    if (request.limit == kInf) return kKeep;
+    double limit = request.limit;
+    if (request.average) limit = std::min(limit * static_cast<double>(count), DBL_MAX);
+    if (nonfinite && request.nonfinite == Nonfinite::nan) return kAllNan;
     return coefficient(request.rule, norm, limit, round);
 }
 

@@ -7,6 +7,7 @@ plain or refused, with an error that says which entry and why. Nothing is writte
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -32,9 +33,11 @@ def with_values(slices: Any, values: Array) -> Any:
         return slices._replace(values=values)
     if dataclasses.is_dataclass(slices):
         return dataclasses.replace(slices, values=values)  # type: ignore[type-var]
-    if hasattr(slices, "dense_shape"):
+    if hasattr(slices, "dense_shape"):  # tf.IndexedSlices, whose values can't be set
         return type(slices)(values, slices.indices, slices.dense_shape)
-    return type(slices)(values, slices.indices)
+    new = copy.copy(slices)
+    new.values = values
+    return new
 
 
 def plain(function: str, name: str, value: Any, *, write: bool) -> Array:

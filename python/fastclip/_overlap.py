@@ -46,9 +46,12 @@ def _meets_itself(a: Array) -> bool:
 def check(function: str, names: list[str], arrays: list[Array]) -> None:
     """Raise ValueError if an element is in two arrays that are not the same memory, or twice in one."""
     spans = []
+    seen = set()
     for name, a in zip(names, arrays, strict=True):
-        if a.size == 0:
+        key = memory_key(a)
+        if a.size == 0 or key in seen:
             continue
+        seen.add(key)
         if _meets_itself(a):
             raise ValueError(
                 f"{function}: {name} holds one element at several places (strides {a.strides}). Pass a copy."
@@ -62,8 +65,6 @@ def check(function: str, names: list[str], arrays: list[Array]) -> None:
         open_spans = [other for other in open_spans if other[1] > begin]
         for _, _, other_name, b in open_spans:
             pairs += 1
-            if memory_key(a) == memory_key(b):
-                continue
             try:
                 shared = np.shares_memory(a, b, max_work=_MAX_WORK)  # type: ignore[arg-type]  # any int, NumPy's manual says
             except np.exceptions.TooHardError:

@@ -59,7 +59,7 @@ def test_clause_3_f64_coefficients_that_are_subnormal_or_0_lose_no_digit(isa):
         assert abs(after[0][0] / 0.6 / limit - 1.0) < 8 * 2.0**-53
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(array_lists(), limits())
 def test_clauses_3_and_4_for_any_finite_list_and_limit(arrays, limit):
     after, norm = clip(arrays, limit)
@@ -70,7 +70,7 @@ def test_clauses_3_and_4_for_any_finite_list_and_limit(arrays, limit):
 # ---- clause 4: after clipping
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(vectors(), fractions_of_norm())
 def test_clause_4_the_norm_after_clipping_is_at_most_the_limit_and_two_roundings(arrays, fraction):
     """1- and 2-element lists and constants, whose roundings do not average out; exact, with no tolerance."""
@@ -91,7 +91,7 @@ def test_clause_4_holds_for_many_single_elements(isa, dtype):
             assert oracle.within(after, float(limit)), (x, n, limit)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(vectors(), fractions_of_norm())
 def test_clause_4_a_second_clip_changes_nothing(arrays, fraction):
     """To the bit where results are 0 or normal; otherwise by an ULP at most."""

@@ -96,7 +96,7 @@ def exact_norm(hi, lo, scale):
     return oracle.root(Fraction(hi) + Fraction(lo)) / Fraction(scale)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=1000)
 @given(ASKED, st.floats(-1.0, 1.0), numbers(-1022, 1024), st.sampled_from(ROUNDS))
 def test_the_coefficient_is_correctly_rounded(asked, part, limit, round_):
     """Wherever a result can be a normal number, and that takes a normal limit."""
@@ -121,7 +121,7 @@ def test_the_coefficient_is_correctly_rounded(asked, part, limit, round_):
         assert plain < 2.0**-899  # what f32 elements are multiplied with: the result is 0 whatever it is
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(ASKED, st.integers(-8, 8), st.sampled_from(ROUNDS))
 def test_the_threshold_is_the_limit_and_two_roundings(asked, ulps, round_):
     """Around limit * (1 + 2u), ULP by ULP: a norm above it is clipped, any other one is not."""

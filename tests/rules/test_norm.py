@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Contract, clause 1: the norm is right for every finite input. The bounds are derived in oracle.py: half an ULP of
-f64 and 2^-31 more for f64 lists, 2^-20 ULP of f32 for lists with f32 in them.
+f64 and 2^-30 more for f64 lists, 2^-20 ULP of f32 for lists with f32 in them.
 
 The extreme values are in kernels/test_lapack_vectors.py.
 """

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -88,8 +89,10 @@ def coefficient(rule: Rule, norm: Norm, limit: float, round_: float) -> Coeffici
 
 def judge(rule: Rule, norm: Norm, nonfinite: bool, limit: float, count: int, round_: float) -> Coefficient:
     """Apply the rule's policy and unit to the norm of `count` elements, some not finite perhaps, then evaluate it."""
+    if limit == math.inf:
+        return KEEP
     if rule.average:
-        limit *= count
-    if nonfinite and rule.nonfinite == "nan" and limit != math.inf:
+        limit = min(limit * count, sys.float_info.max)
+    if nonfinite and rule.nonfinite == "nan":
         return ALL_NAN
     return coefficient(rule, norm, limit, round_)

@@ -123,6 +123,7 @@ void Gathered::hold() {
 }
 
 Gathered::~Gathered() {
+    if (unwinding_) return;  // without the GIL, in a process that is about to end
     for (Py_buffer& view : exports_) PyBuffer_Release(&view);
 }
 

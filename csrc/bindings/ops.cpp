@@ -30,9 +30,7 @@ void compute(Gathered& src, F&& f) {
 #ifndef Py_GIL_DISABLED
     if (total_bytes(src.buffers) < kBytesToRelease) return f();
 #endif
-    src.hold();
-    py::gil_scoped_release others;
-    f();
+    src.release_gil(f);
 }
 
 struct RuleRecord {
@@ -119,7 +117,7 @@ py::object py_norm_into(py::handle array, py::handle out) {
 py::object py_measure_list(py::handle arrays) {
     Gathered src;
     if (!src.add(arrays.ptr(), Access::read, true)) return not_implemented();
-    ListStats stats;
+    ListStats stats = {};
     compute(src, [&] { stats = measure(src.buffers); });
     py::list each;
     for (const BufferStats& s : stats.each)

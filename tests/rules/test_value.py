@@ -22,10 +22,11 @@ EACH_DTYPE = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
 def clipped(x, lo, hi):
-    """The definition, where lo <= hi: below lo becomes lo, above hi becomes hi, all else stays as it is."""
+    """The definition: above hi becomes hi, then below lo becomes lo, all else stays as it is."""
     with np.errstate(over="ignore"):
         lo, hi = x.dtype.type(lo), x.dtype.type(hi)
-    return np.where(x < lo, lo, np.where(x > hi, hi, x)).astype(x.dtype)
+    x = np.where(x > hi, hi, x)
+    return np.asarray(np.where(x < lo, lo, x))
 
 
 def in_place(arrays, lo, hi):
@@ -42,7 +43,6 @@ def test_any_list_and_bounds(arrays, lo, hi):
     if math.isnan(lo) or math.isnan(hi):
         expected = [np.full_like(a, math.nan) for a in arrays]
     else:
-        lo, hi = sorted((lo, hi))
         expected = [clipped(a, lo, hi) for a in arrays]
     assert same_bits(in_place(arrays, lo, hi), expected)
     for a, b in zip(arrays, expected, strict=True):
@@ -78,11 +78,20 @@ def test_negative_zero_is_kept_as_numpy_keeps_it(isa, dtype):
 
 
 @EACH_DTYPE
-def test_min_above_max_gives_min_as_tensorflow(isa, dtype):
-    x = np.array([-9.0, 0.5, 1.5, 2.5, 9.0, math.inf, -math.inf, math.nan], dtype)
-    expected = np.array([2.0] * 7 + [math.nan], dtype)
-    assert same_bits(in_place([x], 2.0, 1.0)[0], expected)
-    assert same_bits(fastclip.clip_by_value(x, 2.0, 1.0), expected)
+@pytest.mark.parametrize(("lo", "hi"), [(2.0, 1.0), (0.0, -1.0), (-0.0, -1.0), (math.inf, -math.inf), (5e-324, 0.0)])
+def test_min_above_max_gives_min_as_tensorflow(isa, dtype, lo, hi):
+    for value in (-9.0, 0.0, -0.0, 1.5, 2.5, math.inf, -math.inf):
+        x = np.full(19, value, dtype)
+        expected = np.full(19, lo, dtype)
+        if dtype.type(lo) == dtype.type(hi):  # 5e-324 in f32: no longer min > max
+            expected = clipped(x, lo, hi)
+        assert same_bits(in_place([x], lo, hi)[0], expected)
+        assert same_bits(fastclip.clip_by_value(x, lo, hi), expected)
+        reference = x.copy()
+        Reference().clamp_list([reference], None, lo, hi, True)
+        assert same_bits(reference, expected)
+    x = np.array([math.nan, 1.0], dtype)
+    assert np.isnan(in_place([x], lo, hi)[0]).tolist() == [True, False]
 
 
 @EACH_DTYPE

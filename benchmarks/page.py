@@ -100,7 +100,8 @@ def render(run: dict[str, Any]) -> str:
         _HEAD,
         f"{machine['cpu']}, {machine['cores']} cores ({caches}), {machine['system']}, Python {machine['python']}; "
         f"fastclip {config['version']} at commit {machine['commit']}, ISA {config['isa']}, "
-        f"{config['threads']} threads, compiler {config['compiler']}; {others}. {rounds} rounds or more each. float32 throughout.\n",
+        f"{config['threads']} threads, compiler {config['compiler']}; {others}. "
+        f"{rounds} rounds or more each. float32 throughout.\n",
         "\n".join(_rows(run["operations"])) + "\n",
         "## Error of the norm\n",
         "Against the exact norm of the same float32 data, relative.\n",

@@ -199,9 +199,9 @@ class Reference:
         for to, a in _targets(arrays, out):
             with np.errstate(over="ignore"):
                 least, most = a.dtype.type(lo), a.dtype.type(hi)
-            clamped = clamp(a, least, most)
-            if to is not a or not np.array_equal(a, clamped, equal_nan=True):
-                to[...] = clamped
+            bounds_are_nan = np.isnan(least) or np.isnan(most)
+            if to is not a or bounds_are_nan or ((a < least) | (a > most)).any():
+                to[...] = clamp(a, least, most)
         return None
 
     def norm_list(self, arrays: Any) -> Any:

@@ -12,6 +12,6 @@ enum class Isa {
 };
 
 template <Isa>
-bool supported();
+[[gnu::visibility("hidden")]] bool supported();
 
 }  // namespace fastclip::cpu

@@ -68,7 +68,7 @@ def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | 
         array([-1. ,  0.5,  1. ])
     """
     array = one_array("clip_by_value", "t", t, "clip_by_value_ (in place)")
-    if np.ndim(clip_value_min) or np.ndim(clip_value_max):
+    if _is_array(clip_value_min) or _is_array(clip_value_max):
         lo = _bound("clip_value_min", clip_value_min, array)
         hi = _bound("clip_value_max", clip_value_max, array)
         delegated["calls"] += 1
@@ -80,9 +80,16 @@ def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | 
     return like(t, out[0])
 
 
+def _is_array(bound: Any) -> bool:
+    return isinstance(bound, (list, tuple)) or getattr(bound, "ndim", 0) > 0
+
+
 def _bound(argument: str, value: Any, array: Array) -> Array:
-    bound = np.asarray(value)
-    if bound.dtype.kind not in "fiu":
+    try:
+        bound = np.asarray(value)
+    except ValueError:  # lists of unequal lengths
+        bound = np.asarray(None)
+    if bound.dtype.kind not in "fiu" or isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"clip_by_value: {argument} is {_errors.show(value)}; expected real numbers.")
     with np.errstate(over="ignore", invalid="ignore"):
         bound = bound.astype(array.dtype)

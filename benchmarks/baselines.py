@@ -28,6 +28,7 @@ class Peer:
     name: str
     clip_norm: Callable[[float], Any]  # takes the limit, returns the norm before clipping
     clip_value: Callable[[float], Any]  # takes the bound, clips to [-bound, bound]
+    always_writes: bool = False  # multiplies by 1 within the limit, too
 
 
 def _numpy_clip_norm(arrays: Sequence[FloatArray], limit: float) -> float:
@@ -71,6 +72,7 @@ def torch_peer(arrays: Sequence[FloatArray]) -> Peer:
         "torch",
         functools.partial(torch.nn.utils.clip_grad_norm_, parameters),
         functools.partial(torch.nn.utils.clip_grad_value_, parameters),
+        always_writes=True,
     )
 
 

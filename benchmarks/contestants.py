@@ -59,7 +59,8 @@ class _Clip:
     """Clipping by global norm, every call to a limit just below the norm.
 
     Just below as the peer itself sees it: torch's norm can be off by more than the step, and an idiom that
-    multiplies only beyond the limit would then not multiply. The norm is not asked for before a sample: that
+    multiplies only beyond the limit would then not multiply. (torch always does, and its error changes from call to
+    call with the threads that its sum is shared out to.) The norm is not asked for before a sample: that
     read pass would write back the lines that the last call left dirty, and so take work off the timed call.
     """
 
@@ -73,7 +74,7 @@ class _Clip:
         seconds, norms = _timed(self.peer.clip_norm, limits)
         self.values.norm = limits[-1] / self.bias
         missed = sum(float(norm) <= limit for norm, limit in zip(norms, limits, strict=True))
-        if missed:
+        if missed and not self.peer.always_writes:
             raise AssertionError(f"{self.peer.name}: {missed} of {calls} timed calls had nothing to clip")
         return seconds
 

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -35,11 +36,35 @@ void pause() {
 // Now and then lets others run: the system may have put the thread that is waited for on this thread's CPU, where it
 // would not run before the next tick, milliseconds away.
 void wait_a_little(int spin) {
-    if (spin % 64 == 0)
+    if (spin % 512 == 0)
         std::this_thread::yield();
     else
         pause();
 }
+
+// Keeps a sleeping thread from being woken on the CPU of its waker, where the system can leave it waiting for
+// milliseconds though another CPU is idle (seen in one loop of three). Once awake it may run anywhere again.
+class Placement {
+  public:
+#if defined(__linux__)
+    Placement() { sched_getaffinity(0, sizeof allowed_, &allowed_); }
+
+    static int here() { return sched_getcpu(); }
+    void avoid(int cpu, std::thread::native_handle_type thread) const {
+        cpu_set_t others = allowed_;
+        if (cpu >= 0) CPU_CLR(cpu, &others);
+        if (CPU_COUNT(&others) > 0) pthread_setaffinity_np(thread, sizeof others, &others);
+    }
+    void anywhere() const { sched_setaffinity(0, sizeof allowed_, &allowed_); }
+
+  private:
+    cpu_set_t allowed_;
+#else
+    static int here() { return -1; }
+    void avoid(int, std::thread::native_handle_type) const {}
+    void anywhere() const {}
+#endif
+};
 
 // A worker looks for work this often before it sleeps: some 30 microseconds, enough to bridge the two passes of one
 // call and a tight loop of calls (0.3 microseconds to hand over, 30 and more to wake a sleeper).
@@ -93,7 +118,7 @@ class Pool {
             claim_[t].next.store(job.partition.bound[t], std::memory_order_relaxed);
         current_.store(&job);
         epoch_.fetch_add(1);
-        if (sleepers_.load() > 0) epoch_.notify_all();
+        if (sleepers_.load() > 0) wake();
         job.work(0);
         current_.store(nullptr);
         for (int spin = 1; inside_.load() != 0; ++spin) wait_a_little(spin);  // only workers with a piece in hand
@@ -105,15 +130,24 @@ class Pool {
   private:
     void grow(int wanted) {
         if (workers_ >= wanted) return;
+        threads_.reserve(static_cast<std::size_t>(wanted));
         SignalsBlocked inherited;  // Python's signals belong to the main thread
         while (workers_ < wanted) {
             try {
-                std::thread([this, self = workers_ + 1] { serve(self); }).detach();
+                std::thread thread([this, self = workers_ + 1] { serve(self); });
+                threads_.push_back(thread.native_handle());
+                thread.detach();
             } catch (const std::system_error&) {
                 return;  // the system gives no more threads: fewer do the work
             }
             ++workers_;
         }
+    }
+
+    void wake() {
+        const int cpu = Placement::here();
+        for (const auto thread : threads_) placement_.avoid(cpu, thread);
+        epoch_.notify_all();
     }
 
     void serve(int self) {
@@ -136,12 +170,15 @@ class Pool {
         sleepers_.fetch_add(1);
         epoch_.wait(seen);
         sleepers_.fetch_sub(1);
+        placement_.anywhere();
         return epoch_.load();
     }
 
     std::mutex busy_;
     Claim claim_[kMaxThreads];
-    std::atomic<int> workers_{0};  // changed under busy_
+    std::atomic<int> workers_{0};                           // changed under busy_
+    std::vector<std::thread::native_handle_type> threads_;  // used under busy_
+    const Placement placement_;
     std::atomic<Job*> current_{nullptr};
     std::atomic<std::uint32_t> epoch_{0};
     std::atomic<int> inside_{0};

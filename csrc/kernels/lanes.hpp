@@ -33,15 +33,7 @@ using Vec = Plain;
 using WidenVec = Plain;
 #endif
 
-// The last, incomplete row of a buffer as a whole one.
-template <class T, int kLanes>
-struct Row {
-    T v[kLanes];
-    Row(const T* x, std::int64_t n, T fill) {
-        for (int i = 0; i < kLanes; ++i) v[i] = fill;
-        __builtin_memcpy(v, x, static_cast<unsigned long>(n) * sizeof(T));
-    }
-};
+constexpr int least(int a, int b) { return a < b ? a : b; }
 
 }  // namespace
 }  // namespace fastclip

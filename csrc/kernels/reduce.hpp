@@ -55,7 +55,7 @@ Partial sum(const float* x, std::int64_t n) {
     FASTCLIP_UNROLL
     for (int j = 0; j < kRegs; ++j) {
         if (j * V::kF64 < rest)
-            acc[j] = Term::template add<V>(acc[j], V::widen_first(x + j * V::kF64, rest - j * V::kF64));
+            acc[j] = Term::template add<V>(acc[j], V::widen_first(x + j * V::kF64, least(rest - j * V::kF64, V::kF64)));
     }
     return {V::sum_by_halves(fold<V>(acc)), 0.0};
 }
@@ -93,20 +93,23 @@ Partial sum(const double* x, std::int64_t n, double scale) {
     typename V::F64 hi[kRegs], lo[kRegs];
     FASTCLIP_UNROLL
     for (int j = 0; j < kRegs; ++j) hi[j] = lo[j] = V::set(0.0);
-    const auto add_row = [&](const double* row) {
-        FASTCLIP_UNROLL
-        for (int j = 0; j < kRegs; ++j) {
-            typename V::F64 error;
-            const auto term = Term::template term<V>(V::mul(V::load(row + j * V::kF64), by), error);
-            const auto s = V::add(hi[j], term), back = V::sub(s, hi[j]);
-            error = V::add(error, V::add(V::sub(hi[j], V::fma_sub(s, one, back)), V::fma_sub(term, one, back)));
-            lo[j] = V::add(lo[j], error);
-            hi[j] = s;
-        }
+    const auto add = [&](int j, typename V::F64 v) {
+        typename V::F64 error;
+        const auto term = Term::template term<V>(V::mul(v, by), error);
+        const auto s = V::add(hi[j], term), back = V::sub(s, hi[j]);
+        error = V::add(error, V::add(V::sub(hi[j], V::fma_sub(s, one, back)), V::fma_sub(term, one, back)));
+        lo[j] = V::add(lo[j], error);
+        hi[j] = s;
     };
-    std::int64_t i = 0;
-    for (; i + kLanesF64 <= n; i += kLanesF64) add_row(x + i);
-    if (i < n) add_row(Row<double, kLanesF64>(x + i, n - i, 0.0).v);
+    for (; n >= kLanesF64; n -= kLanesF64, x += kLanesF64) {
+        FASTCLIP_UNROLL
+        for (int j = 0; j < kRegs; ++j) add(j, V::load(x + j * V::kF64));
+    }
+    const int rest = static_cast<int>(n);
+    FASTCLIP_UNROLL
+    for (int j = 0; j < kRegs; ++j) {
+        if (j * V::kF64 < rest) add(j, V::load_first(x + j * V::kF64, least(rest - j * V::kF64, V::kF64)));
+    }
     double h[kLanesF64], l[kLanesF64];
     FASTCLIP_UNROLL
     for (int j = 0; j < kRegs; ++j) {

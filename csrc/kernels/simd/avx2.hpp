@@ -17,14 +17,19 @@ struct Avx2 {
     static F64 load(const double* p) { return _mm256_loadu_pd(p); }
     static F64 widen(const float* p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
     // the first `count` elements, 0 for the others, of which no byte is read
-    static F64 widen_first(const float* p, int count) {
-        return _mm256_cvtps_pd(_mm_maskload_ps(p, _mm_cmpgt_epi32(_mm_set1_epi32(count), _mm_setr_epi32(0, 1, 2, 3))));
-    }
+    static F64 widen_first(const float* p, int count) { return _mm256_cvtps_pd(_mm_maskload_ps(p, first4(count))); }
+    static __m128i first4(int count) { return _mm_cmpgt_epi32(_mm_set1_epi32(count), _mm_setr_epi32(0, 1, 2, 3)); }
     static double sum_by_halves(F64 a) {
         __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
         return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
     }
     static void store(double* p, F64 a) { _mm256_storeu_pd(p, a); }
+    static __m256i first64(int count) {
+        return _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+    }
+    static F64 load_first(const double* p, int count) { return _mm256_maskload_pd(p, first64(count)); }
+    static void store_first(double* p, F64 a, int count) { _mm256_maskstore_pd(p, first64(count), a); }
+    static void narrow_first(float* p, F64 a, int count) { _mm_maskstore_ps(p, first4(count), _mm256_cvtpd_ps(a)); }
     static void narrow(float* p, F64 a) { _mm_storeu_ps(p, _mm256_cvtpd_ps(a)); }
     static F64 add(F64 a, F64 b) { return _mm256_add_pd(a, b); }
     static F64 sub(F64 a, F64 b) { return _mm256_sub_pd(a, b); }
@@ -48,6 +53,11 @@ struct Avx2 {
     static F32 set32(float x) { return _mm256_set1_ps(x); }
     static F32 load(const float* p) { return _mm256_loadu_ps(p); }
     static void store(float* p, F32 a) { _mm256_storeu_ps(p, a); }
+    static __m256i first32(int count) {
+        return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    }
+    static F32 load_first(const float* p, int count) { return _mm256_maskload_ps(p, first32(count)); }
+    static void store_first(float* p, F32 a, int count) { _mm256_maskstore_ps(p, first32(count), a); }
     static F32 mul(F32 a, F32 b) { return _mm256_mul_ps(a, b); }
     static F32 clamp(F32 v, F32 lo, F32 hi) { return _mm256_max_ps(lo, _mm256_min_ps(hi, v)); }
 };

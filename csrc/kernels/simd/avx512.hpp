@@ -17,6 +17,16 @@ struct Avx512 {
     static F64 load(const double* p) { return _mm512_loadu_pd(p); }
     static F64 widen(const float* p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
     static void store(double* p, F64 a) { _mm512_storeu_pd(p, a); }
+    // the first `count` elements, 0 for the others, of which no byte is read or written
+    static __mmask8 first8(int count) { return static_cast<__mmask8>((1u << count) - 1); }
+    static F64 widen_first(const float* p, int count) {
+        return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(first8(count), p));
+    }
+    static F64 load_first(const double* p, int count) { return _mm512_maskz_loadu_pd(first8(count), p); }
+    static void store_first(double* p, F64 a, int count) { _mm512_mask_storeu_pd(p, first8(count), a); }
+    static void narrow_first(float* p, F64 a, int count) {
+        _mm256_mask_storeu_ps(p, first8(count), _mm512_cvtpd_ps(a));
+    }
     static void narrow(float* p, F64 a) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(a)); }
     static F64 add(F64 a, F64 b) { return _mm512_add_pd(a, b); }
     static F64 sub(F64 a, F64 b) { return _mm512_sub_pd(a, b); }
@@ -40,6 +50,9 @@ struct Avx512 {
     static F32 set32(float x) { return _mm512_set1_ps(x); }
     static F32 load(const float* p) { return _mm512_loadu_ps(p); }
     static void store(float* p, F32 a) { _mm512_storeu_ps(p, a); }
+    static __mmask16 first16(int count) { return static_cast<__mmask16>((1u << count) - 1); }
+    static F32 load_first(const float* p, int count) { return _mm512_maskz_loadu_ps(first16(count), p); }
+    static void store_first(float* p, F32 a, int count) { _mm512_mask_storeu_ps(p, first16(count), a); }
     static F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
     static F32 clamp(F32 v, F32 lo, F32 hi) { return _mm512_max_ps(lo, _mm512_min_ps(hi, v)); }
 };

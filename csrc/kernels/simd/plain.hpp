@@ -49,6 +49,15 @@ struct Plain {
     static void store(double* p, F64 a) {
         for (int i = 0; i < kF64; ++i) p[i] = a.v[i];
     }
+    static F64 load_first(const double* p, int count) {
+        return map([=](int i) { return i < count ? p[i] : 0.0; });
+    }
+    static void store_first(double* p, F64 a, int count) {
+        for (int i = 0; i < count; ++i) p[i] = a.v[i];
+    }
+    static void narrow_first(float* p, F64 a, int count) {
+        for (int i = 0; i < count; ++i) p[i] = static_cast<float>(a.v[i]);
+    }
     static void narrow(float* p, F64 a) {
         for (int i = 0; i < kF64; ++i) p[i] = static_cast<float>(a.v[i]);
     }
@@ -95,6 +104,12 @@ struct Plain {
     }
     static void store(float* p, F32 a) {
         for (int i = 0; i < kF32; ++i) p[i] = a.v[i];
+    }
+    static F32 load_first(const float* p, int count) {
+        return map32([=](int i) { return i < count ? p[i] : 0.0f; });
+    }
+    static void store_first(float* p, F32 a, int count) {
+        for (int i = 0; i < count; ++i) p[i] = a.v[i];
     }
     static F32 mul(F32 a, F32 b) {
         return map32([&](int i) { return a.v[i] * b.v[i]; });

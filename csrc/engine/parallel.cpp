@@ -47,7 +47,9 @@ void wait_a_little(int spin) {
 class Placement {
   public:
 #if defined(__linux__)
-    Placement() { sched_getaffinity(0, sizeof allowed_, &allowed_); }
+    Placement() {  // on more CPUs than a cpu_set_t holds this fails: no CPU, and nothing is done below
+        if (sched_getaffinity(0, sizeof allowed_, &allowed_) != 0) CPU_ZERO(&allowed_);
+    }
 
     static int here() { return sched_getcpu(); }
     void avoid(int cpu, std::thread::native_handle_type thread) const {
@@ -162,7 +164,7 @@ class Pool {
     }
 
     std::uint32_t wait_for_change(std::uint32_t seen) {
-        for (int spin = 0; spin < kSpins; ++spin) {
+        for (int spin = 1; spin <= kSpins; ++spin) {
             const std::uint32_t now = epoch_.load();
             if (now != seen) return now;
             wait_a_little(spin);

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-#: around a row of f64 (8), of f32 (32), four vectors of any ISA (64), a block (256), a chunk (32768)
+#: around a row of f64 (8), of f32 (32), four vectors of any ISA (64), a line of f16 a stream (128), a chunk (32768)
 SIZES = [*range(71), *range(127, 130), *range(255, 261), 511, 512, 513, 1023, 1025, *range(32767, 32770), 33000]
 
 MARGIN = 64

@@ -113,9 +113,10 @@ def rounding_errors(additions):
 def sum_bound_f32(n):
     """The relative error of an f32 kernel over n elements.
 
-    Squares (48 bits) and magnitudes are exact in f64. A lane makes ceil(n / 32) additions, then 5 folds follow.
+    Squares (48 bits) and magnitudes are exact in f64. A lane makes ceil(n / 32) additions (a stream and the rest after
+    it may both be incomplete rows, one more), then 5 folds follow.
     """
-    return rounding_errors(-(-n // LANES_F32) + 5)
+    return rounding_errors(-(-n // LANES_F32) + 6)
 
 
 def sum_bound_f64(n):

@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <optional>
@@ -17,19 +18,32 @@ namespace {
 
 using py::detail::npy_api;
 
+constexpr int kNpyHalf = 23;             // NPY_HALF, which pybind11 does not name
+std::atomic<int> bfloat16_type_num{-1};  // not known yet
+
 constexpr char kNativeOrder = std::endian::native == std::endian::little ? '<' : '>';
 
 std::optional<DType> dtype_of(const py::detail::PyArray_Proxy* array) {
     const auto* descr = py::detail::array_descriptor1_proxy(array->descr);
     if (descr->byteorder != '=' && descr->byteorder != kNativeOrder) return std::nullopt;
-    if (descr->type_num == npy_api::NPY_FLOAT_) return DType::f32;
-    if (descr->type_num == npy_api::NPY_DOUBLE_) return DType::f64;
-    return std::nullopt;
+    switch (descr->type_num) {
+        case npy_api::NPY_FLOAT_:
+            return DType::f32;
+        case npy_api::NPY_DOUBLE_:
+            return DType::f64;
+        case kNpyHalf:
+            return DType::f16;
+        default:
+            if (descr->type_num == bfloat16_type_num.load(std::memory_order_relaxed)) return DType::bf16;
+            return std::nullopt;
+    }
 }
 
 constexpr int kMaxDepth = 64;  // containers in containers; deeper ones (or a list that holds itself) are not plain
 
 }  // namespace
+
+void register_bfloat16(int type_num) { bfloat16_type_num.store(type_num, std::memory_order_relaxed); }
 
 bool make_layout(const py::detail::PyArray_Proxy* array, std::uint64_t axes, std::int64_t size, Layout& layout) {
     int order[kMaxDims];

@@ -15,6 +15,9 @@ namespace fastclip {
 
 enum class Access { read, write };
 
+// NumPy gives bfloat16, which is ml_dtypes', its type number when that package is imported.
+void register_bfloat16(int type_num);
+
 inline constexpr std::uint64_t kAllAxes = ~std::uint64_t{0};
 
 // The layout of those axes whose bit is set, by falling stride; true if they cover one dense block, first element

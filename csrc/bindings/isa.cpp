@@ -35,7 +35,7 @@ struct Call {
 
     Call(const std::string& isa, py::handle x, Access access) {
         if (!gathered.add(x.ptr(), access, true) || gathered.buffers.size() != 1 || gathered.buffers[0].layout)
-            throw py::type_error("expected one dense f32 or f64 array");
+            throw py::type_error("expected one dense array");
         k = &table(isa)[buffer().dtype];
     }
     const Buffer& buffer() const { return gathered.buffers[0]; }
@@ -52,6 +52,7 @@ void bind_isa(py::module_& m) {
     m.def("supported_isas", [] { return isa_names(true); });
     m.def("isa", [] { return kernels().name; });
     m.def("set_isa", [](const std::string& name) { use(table(name)); });
+    m.def("register_bfloat16", &register_bfloat16);
     m.def("num_threads", &num_threads);
     m.def("set_num_threads", &set_num_threads);
     m.def("default_num_threads", &default_num_threads);
@@ -73,18 +74,44 @@ void bind_isa(py::module_& m) {
         const Counts counts = c.k->counts(c.data(), c.count());
         return py::make_tuple(counts.nonfinite, counts.zeros);
     });
-    m.def("kernel_scale", [](const std::string& isa, py::handle dst, py::handle src, double by) {
-        Call to(isa, dst, Access::write), from(isa, src, Access::read);
-        to.k->scale(to.data(), from.data(), from.count(), {static_cast<float>(by), by < kPlainBelow, by, 1.0, by});
-    });
-    m.def("kernel_clamp", [](const std::string& isa, py::handle dst, py::handle src, double lo, double hi) {
-        Call to(isa, dst, Access::write), from(isa, src, Access::read);
-        to.k->clamp(to.data(), from.data(), from.count(), lo, hi);
-    });
-    m.def("kernel_first_outside", [](const std::string& isa, py::handle x, double lo, double hi) {
-        Call c(isa, x, Access::read);
-        return c.k->first_outside(c.data(), c.count(), lo, hi);
-    });
+    m.def("walks", [] { return py::make_tuple("in_cache", "from_memory", "past_cache"); });
+    m.def(
+        "kernel_copy",
+        [](const std::string& isa, py::handle dst, py::handle src, int walk) {
+            Call to(isa, dst, Access::write), from(isa, src, Access::read);
+            table(isa).copy(to.data(), from.data(), bytes(from.buffer()), static_cast<Walk>(walk));
+        },
+        py::arg(), py::arg(), py::arg(), py::arg() = 0);
+    m.def(
+        "kernel_scale",
+        [](const std::string& isa, py::handle dst, py::handle src, double by, int walk) {
+            Call to(isa, dst, Access::write), from(isa, src, Access::read);
+            to.k->scale(to.data(), from.data(), from.count(), {static_cast<float>(by), by < kPlainBelow, by, 1.0, by},
+                        static_cast<Walk>(walk));
+        },
+        py::arg(), py::arg(), py::arg(), py::arg(), py::arg() = 0);
+    m.def(
+        "kernel_clamp",
+        [](const std::string& isa, py::handle dst, py::handle src, double lo, double hi, int walk) {
+            Call to(isa, dst, Access::write), from(isa, src, Access::read);
+            to.k->clamp(to.data(), from.data(), from.count(), lo, hi, static_cast<Walk>(walk));
+        },
+        py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg() = 0);
+    m.def(
+        "kernel_clamp_between",
+        [](const std::string& isa, py::handle dst, py::handle src, py::handle lo, py::handle hi, int walk) {
+            Call to(isa, dst, Access::write), from(isa, src, Access::read);
+            Call low(isa, lo, Access::read), high(isa, hi, Access::read);
+            to.k->clamp_between(to.data(), from.data(), from.count(), low.data(), high.data(), static_cast<Walk>(walk));
+        },
+        py::arg(), py::arg(), py::arg(), py::arg(), py::arg(), py::arg() = 0);
+    m.def(
+        "kernel_first_outside",
+        [](const std::string& isa, py::handle x, double lo, double hi, int walk) {
+            Call c(isa, x, Access::read);
+            return c.k->first_outside(c.data(), c.count(), lo, hi, static_cast<Walk>(walk));
+        },
+        py::arg(), py::arg(), py::arg(), py::arg(), py::arg() = 0);
     m.def("kernel_drop_nonfinite", [](const std::string& isa, py::handle x) {
         Call c(isa, x, Access::write);
         c.k->drop_nonfinite(c.data(), c.count());

@@ -4,12 +4,21 @@
 
 #include <cstdint>
 
-// X(tag, C++ type of one element in memory, significand bits)
+// X(tag, C++ type of one element in memory, significand bits that arithmetic on it keeps: f16 and bf16 go by f32)
 #define FASTCLIP_DTYPES(X) \
+    X(f16, Half, 24)       \
+    X(bf16, Brain, 24)     \
     X(f32, float, 24)      \
     X(f64, double, 53)
 
 namespace fastclip {
+
+struct Half {  // IEEE 754 binary16
+    std::uint16_t bits;
+};
+struct Brain {  // the upper half of an f32: bfloat16
+    std::uint16_t bits;
+};
 
 enum class DType : std::uint8_t {
 #define FASTCLIP_TAG(tag, type, bits) tag,
@@ -22,7 +31,7 @@ inline constexpr int kDTypes = static_cast<int>(DType::count_);
 
 struct DTypeInfo {
     int size;      // bytes of one element
-    double round;  // unit roundoff: half the distance from 1 to the next number
+    double round;  // unit roundoff of a product: half the distance from 1 to the next number
 };
 
 inline constexpr DTypeInfo kDTypeInfo[kDTypes] = {

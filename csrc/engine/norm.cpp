@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/convert.hpp"
 #include "engine/fpu.hpp"
 #include "engine/ops.hpp"
 #include "isa/dispatch.hpp"
@@ -102,11 +103,19 @@ double norm_list(std::span<const Buffer> list) {
 
 void store(double x, const Buffer& to) {
     FpuGuard fpu;
-    const float narrow = static_cast<float>(x);
-    if (to.dtype == DType::f32)
-        std::memcpy(to.data, &narrow, sizeof narrow);
-    else
-        std::memcpy(to.data, &x, sizeof x);
+    switch (to.dtype) {
+#define FASTCLIP_STORE(tag, type, bits)                 \
+    case DType::tag: {                                  \
+        type rounded;                                   \
+        round_once(rounded, x);                         \
+        std::memcpy(to.data, &rounded, sizeof rounded); \
+        break;                                          \
+    }
+        FASTCLIP_DTYPES(FASTCLIP_STORE)
+#undef FASTCLIP_STORE
+        case DType::count_:
+            break;
+    }
 }
 
 ListStats measure(std::span<const Buffer> list) {

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
-#include <cstring>
 
 #include "engine/fpu.hpp"
 #include "engine/norm.hpp"
@@ -15,6 +14,10 @@ namespace {
 
 // Buffers up to this are read, judged and written by one thread in one go, while they are in its cache.
 constexpr std::int64_t kWholeElements = 4 * kChunk;
+
+// From this size on a call's data is taken for being in memory. Between 4 MB (one stream is faster) and 16 MB (four
+// are, twice), with 1 MB of L2 and 32 MB of L3.
+constexpr std::int64_t kInCache = 8 << 20;
 
 double coarsest_round(std::span<const Buffer> list) {
     double round = 0.0;
@@ -37,11 +40,11 @@ Coefficient judge(const Request& request, Norm norm, bool nonfinite, std::int64_
 }
 
 // The elements of one piece times the coefficient. `dst` is where the piece's buffer goes: itself, or a dense one.
-void scale_piece(const Piece& piece, const Buffer& dst, const Product& c) {
+void scale_piece(const Piece& piece, const Buffer& dst, const Product& c, Walk walk) {
     const DType dtype = dst.dtype;
     const std::int64_t at = piece.offset * info(dtype).size;
     with_elements(piece, [&](char* x) {
-        kernels()[dtype].scale(&dst == piece.buffer ? x : dst.data + at, x, piece.count, c);
+        kernels()[dtype].scale(&dst == piece.buffer ? x : dst.data + at, x, piece.count, c, walk);
         return true;
     });
 }
@@ -49,7 +52,12 @@ void scale_piece(const Piece& piece, const Buffer& dst, const Product& c) {
 // A list to be written in place or to other buffers.
 class Job {
   public:
-    Job(std::span<const Buffer> src, std::span<const Buffer> dst) : src_(src), dst_(dst) {}
+    Job(std::span<const Buffer> src, std::span<const Buffer> dst) : src_(src), dst_(dst) {
+        const std::int64_t size = total_bytes(src);
+        walk_ = size < kInCache ? Walk::in_cache : in_place() ? Walk::from_memory : Walk::past_cache;
+    }
+
+    Walk walk() const { return walk_; }
 
     bool in_place() const { return dst_.empty(); }
     const Buffer& target(const Piece& piece) const {
@@ -68,15 +76,15 @@ class Job {
     }
 
     void scale(const Plan& plan, const Product& c) const {
-        for_each(plan, [&](const Piece& piece, const Buffer& to) { scale_piece(piece, to, c); });
+        for_each(plan, [&](const Piece& piece, const Buffer& to) { scale_piece(piece, to, c, walk_); });
     }
 
     void copy(const Plan& plan) const {
-        for_each(plan, [](const Piece& piece, const Buffer& to) {
+        for_each(plan, [&](const Piece& piece, const Buffer& to) {
             if (to.data == piece.buffer->data) return;  // a strided array, copied when room was made for its result
             const std::int64_t size = info(to.dtype).size;
-            std::memcpy(to.data + piece.offset * size, piece.buffer->data + piece.offset * size,
-                        static_cast<std::size_t>(piece.count * size));
+            kernels().copy(to.data + piece.offset * size, piece.buffer->data + piece.offset * size, piece.count * size,
+                           walk_);
         });
     }
 
@@ -91,6 +99,7 @@ class Job {
 
   private:
     std::span<const Buffer> src_, dst_;
+    Walk walk_;
 };
 
 void clip_whole(const Job& job, const Piece& piece, const Request& request) {
@@ -100,7 +109,7 @@ void clip_whole(const Job& job, const Piece& piece, const Request& request) {
     if (!c.clip && job.in_place()) return;
     const Product by = product(c);
     for (std::int64_t at = 0; at < src.count; at += kChunk)
-        scale_piece({&src, at, std::min(kChunk, src.count - at)}, job.target(piece), by);
+        scale_piece({&src, at, std::min(kChunk, src.count - at)}, job.target(piece), by, Walk::in_cache);
 }
 
 }  // namespace
@@ -158,12 +167,12 @@ void clamp_list(std::span<const Buffer> src, std::span<const Buffer> dst, double
         const std::int64_t size = info(to.dtype).size;
         with_elements(piece, [&](char* x) {
             if (!job.in_place()) {
-                k.clamp(to.data + piece.offset * size, x, piece.count, lo, hi);
+                k.clamp(to.data + piece.offset * size, x, piece.count, lo, hi, job.walk());
                 return false;
             }
-            const std::int64_t first = k.first_outside(x, piece.count, lo, hi);
+            const std::int64_t first = k.first_outside(x, piece.count, lo, hi, job.walk());
             if (first == piece.count) return false;  // nothing to write
-            k.clamp(x + first * size, x + first * size, piece.count - first, lo, hi);
+            k.clamp(x + first * size, x + first * size, piece.count - first, lo, hi, job.walk());
             return true;
         });
     });

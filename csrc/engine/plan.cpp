@@ -96,6 +96,8 @@ void gather_elements(const Buffer& b, std::int64_t offset, std::int64_t count, c
     walk(b, offset, count, [&](char* at, std::int64_t run, std::int64_t stride) {
         if (stride == size)
             std::memcpy(dense, at, static_cast<std::size_t>(run * size));
+        else if (size == 2)
+            gather_run<2>(dense, at, run, stride);
         else if (size == 4)
             gather_run<4>(dense, at, run, stride);
         else
@@ -109,6 +111,8 @@ void scatter_elements(const Buffer& b, std::int64_t offset, std::int64_t count, 
     walk(b, offset, count, [&](char* at, std::int64_t run, std::int64_t stride) {
         if (stride == size)
             std::memcpy(at, dense, static_cast<std::size_t>(run * size));
+        else if (size == 2)
+            scatter_run<2>(dense, at, run, stride);
         else if (size == 4)
             scatter_run<4>(dense, at, run, stride);
         else

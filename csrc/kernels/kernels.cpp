@@ -19,14 +19,18 @@ constexpr Kernels kernels() {
         [](const void* x, std::int64_t n) { return sumabs(static_cast<const T*>(x), n); },
         [](const void* x, std::int64_t n) { return maxabs(static_cast<const T*>(x), n); },
         [](const void* x, std::int64_t n) { return counts(static_cast<const T*>(x), n); },
-        [](void* dst, const void* src, std::int64_t n, const Product& c) {
-            scale(static_cast<T*>(dst), static_cast<const T*>(src), n, c);
+        [](void* dst, const void* src, std::int64_t n, const Product& c, Walk walk) {
+            scale(static_cast<T*>(dst), static_cast<const T*>(src), n, c, walk);
         },
-        [](void* dst, const void* src, std::int64_t n, double lo, double hi) {
-            clamp(static_cast<T*>(dst), static_cast<const T*>(src), n, lo, hi);
+        [](void* dst, const void* src, std::int64_t n, double lo, double hi, Walk walk) {
+            clamp(static_cast<T*>(dst), static_cast<const T*>(src), n, lo, hi, walk);
         },
-        [](const void* x, std::int64_t n, double lo, double hi) {
-            return first_outside(static_cast<const T*>(x), n, lo, hi);
+        [](void* dst, const void* src, std::int64_t n, const void* lo, const void* hi, Walk walk) {
+            clamp_between(static_cast<T*>(dst), static_cast<const T*>(src), n, static_cast<const T*>(lo),
+                          static_cast<const T*>(hi), walk);
+        },
+        [](const void* x, std::int64_t n, double lo, double hi, Walk walk) {
+            return first_outside(static_cast<const T*>(x), n, lo, hi, walk);
         },
         [](void* x, std::int64_t n) { drop_nonfinite(static_cast<T*>(x), n); },
     };
@@ -35,11 +39,14 @@ constexpr Kernels kernels() {
 }  // namespace
 
 extern const KernelTable FASTCLIP_JOIN(kernels_, FASTCLIP_ISA);
-const KernelTable FASTCLIP_JOIN(kernels_, FASTCLIP_ISA) = {FASTCLIP_TEXT(FASTCLIP_ISA),
-                                                           {
+const KernelTable FASTCLIP_JOIN(kernels_, FASTCLIP_ISA) = {
+    FASTCLIP_TEXT(FASTCLIP_ISA),
+    {
 #define FASTCLIP_KERNELS(tag, type, bits) kernels<type>(),
-                                                               FASTCLIP_DTYPES(FASTCLIP_KERNELS)
+        FASTCLIP_DTYPES(FASTCLIP_KERNELS)
 #undef FASTCLIP_KERNELS
-                                                           }};
+    },
+    copy,
+};
 
 }  // namespace fastclip

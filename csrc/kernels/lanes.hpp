@@ -33,6 +33,8 @@ using Vec = Plain;
 using WidenVec = Plain;
 #endif
 
+inline constexpr int kLineBytes = 64;
+
 constexpr int least(int a, int b) { return a < b ? a : b; }
 
 }  // namespace

@@ -3,16 +3,41 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-#: unit roundoff: half the distance from 1 to the next number
-ROUND = {np.dtype(np.float32): 2.0**-24, np.dtype(np.float64): 2.0**-53}
+#: unit roundoff of a product: half the distance from 1 to the next number. f16 and bf16 are multiplied as f32.
+ROUND: dict[np.dtype[Any], float] = {
+    np.dtype(np.float16): 2.0**-24,
+    np.dtype(np.float32): 2.0**-24,
+    np.dtype(np.float64): 2.0**-53,
+}
 
-ACCEPTED = " or ".join(str(dtype) for dtype in ROUND)
+ACCEPTED = "float16, bfloat16, float32 or float64"
+
+#: told bfloat16's type number when it is first met: by then ml_dtypes, which defines it, has been imported
+on_bfloat16: list[Callable[[int], None]] = []
 
 
 def supported(dtype: np.dtype[Any]) -> bool:
     """Tell whether arrays of this dtype (byte order included) can be clipped."""
-    return dtype in ROUND
+    return dtype in ROUND or _is_bfloat16(dtype)
+
+
+def _is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """Recognise ml_dtypes' bfloat16 by identity: other two-byte types of kind V are not it."""
+    ml_dtypes = sys.modules.get("ml_dtypes")
+    if ml_dtypes is None or dtype.type is not ml_dtypes.bfloat16:
+        return False
+    ROUND[dtype] = 2.0**-24
+    for tell in on_bfloat16:
+        tell(dtype.num)
+    return True
+
+
+def is_wide(dtype: np.dtype[Any]) -> bool:
+    """Tell whether sums need more than f64: the squares of all narrower types are exact there."""
+    return dtype == np.float64

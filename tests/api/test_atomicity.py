@@ -21,7 +21,7 @@ BAD = {
     "object": lambda like: like.astype(object),
     "structured": lambda like: np.zeros(4, [("a", "f4")]),
     "byte-swapped": lambda like: like.astype(like.dtype.newbyteorder("S")),
-    "f16": lambda like: like.astype(np.float16),
+    "longdouble": lambda like: like.astype(np.longdouble),
     "complex": lambda like: like.astype(complex),
     "masked": np.ma.masked_array,
     "str": lambda like: "abc",

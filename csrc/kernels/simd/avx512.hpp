@@ -4,6 +4,8 @@
 
 #include <immintrin.h>
 
+#include "core/convert.hpp"
+
 namespace fastclip {
 namespace {
 
@@ -22,10 +24,32 @@ struct Avx512 {
     static F64 widen_first(const float* p, int count) {
         return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(first8(count), p));
     }
+    template <class T>  // Half or Brain
+    static F64 widen(const T* p) {
+        return _mm512_cvtps_pd(to_f32x8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), p));
+    }
+    template <class T>
+    static F64 widen_first(const T* p, int count) {
+        return _mm512_cvtps_pd(to_f32x8(_mm_maskz_loadu_epi16(first8(count), p), p));
+    }
+    static __m256 to_f32x8(__m128i eight, const Half*) { return _mm256_cvtph_ps(eight); }
+    static __m256 to_f32x8(__m128i eight, const Brain*) {
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(eight), 16));
+    }
     static F64 load_first(const double* p, int count) { return _mm512_maskz_loadu_pd(first8(count), p); }
     static void store_first(double* p, F64 a, int count) { _mm512_mask_storeu_pd(p, first8(count), a); }
     static void narrow_first(float* p, F64 a, int count) {
         _mm256_mask_storeu_ps(p, first8(count), _mm512_cvtpd_ps(a));
+    }
+    template <class T>  // Half or Brain
+    static void narrow_first(T* p, F64 a, int count) {
+        float some[8];
+        _mm256_storeu_ps(some, _mm512_cvtpd_ps(a));
+        for (int i = 0; i < count; ++i) round_to(p[i], some[i]);
+    }
+    template <class T>
+    static void narrow(T* p, F64 a) {
+        narrow_first(p, a, 8);
     }
     static void narrow(float* p, F64 a) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(a)); }
     static F64 add(F64 a, F64 b) { return _mm512_add_pd(a, b); }
@@ -53,6 +77,65 @@ struct Avx512 {
     static __mmask16 first16(int count) { return static_cast<__mmask16>((1u << count) - 1); }
     static F32 load_first(const float* p, int count) { return _mm512_maskz_loadu_ps(first16(count), p); }
     static void store_first(float* p, F32 a, int count) { _mm512_mask_storeu_ps(p, first16(count), a); }
+    static F32 as_f32(__m256i sixteen, const Half*) { return _mm512_cvtph_ps(sixteen); }
+    static F32 as_f32(__m256i sixteen, const Brain*) {
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(sixteen), 16));
+    }
+    static __m256i round16(F32 a, const Half*) { return _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT); }
+    static __m256i round16(F32 a, const Brain*) {  // the integers of convert.hpp
+        const __m512i b = _mm512_castps_si512(a),
+                      odd = _mm512_and_si512(_mm512_srli_epi32(b, 16), _mm512_set1_epi32(1));
+        const __m512i rounded = _mm512_add_epi32(b, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+        const __m512i quiet = _mm512_or_si512(b, _mm512_set1_epi32(0x400000));
+        const __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+        return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_mov_epi32(rounded, nan, quiet), 16));
+    }
+    template <class T>  // Half or Brain
+    static F32 load(const T* p) {
+        return as_f32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), p);
+    }
+    template <class T>
+    static F32 load_first(const T* p, int count) {
+        return as_f32(_mm256_maskz_loadu_epi16(first16(count), p), p);
+    }
+    template <class T>
+    static void store(T* p, F32 a) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), round16(a, p));
+    }
+    template <class T>
+    static void store_first(T* p, F32 a, int count) {
+        _mm256_mask_storeu_epi16(p, first16(count), round16(a, p));
+    }
+    static void store_past_cache(float* p, F32 a) { _mm512_stream_ps(p, a); }
+    static void store_past_cache(double* p, F64 a) { _mm512_stream_pd(p, a); }
+    template <class T>  // Half or Brain
+    static void store_past_cache(T* p, F32 a) {
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(p), round16(a, p));
+    }
+    static void fence() { _mm_sfence(); }
+    static int outside(F32 v, F32 lo, F32 hi) {
+        return _mm512_cmp_ps_mask(v, lo, _CMP_LT_OQ) | _mm512_cmp_ps_mask(v, hi, _CMP_GT_OQ);
+    }
+    static int outside(F64 v, F64 lo, F64 hi) {
+        return _mm512_cmp_pd_mask(v, lo, _CMP_LT_OQ) | _mm512_cmp_pd_mask(v, hi, _CMP_GT_OQ);
+    }
+    template <class F>
+    static bool any_outside(const F (&v)[4], F lo, F hi) {
+        return (outside(v[0], lo, hi) | outside(v[1], lo, hi) | outside(v[2], lo, hi) | outside(v[3], lo, hi)) != 0;
+    }
+    static F32 clamp_between_keeping_zero(F32 v, F32 lo, F32 hi) {
+        const F32 x = _mm512_mask_mov_ps(_mm512_max_ps(lo, v), _mm512_cmp_ps_mask(lo, lo, _CMP_UNORD_Q), lo);
+        return _mm512_mask_mov_ps(_mm512_min_ps(hi, x), _mm512_cmp_ps_mask(hi, hi, _CMP_UNORD_Q), hi);
+    }
+    // max and min return their second operand on NaN and on two zeros
+    static F32 clamp_between(F32 v, F32 lo, F32 hi) {
+        const F32 x = _mm512_mask_mov_ps(_mm512_max_ps(v, lo), _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), v);
+        return _mm512_mask_mov_ps(_mm512_min_ps(x, hi), _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), x);
+    }
+    static F64 clamp_between(F64 v, F64 lo, F64 hi) {
+        const F64 x = _mm512_mask_mov_pd(_mm512_max_pd(v, lo), _mm512_cmp_pd_mask(v, v, _CMP_UNORD_Q), v);
+        return _mm512_mask_mov_pd(_mm512_min_pd(x, hi), _mm512_cmp_pd_mask(x, x, _CMP_UNORD_Q), x);
+    }
     static F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
     static F32 clamp(F32 v, F32 lo, F32 hi) { return _mm512_max_ps(lo, _mm512_min_ps(hi, v)); }
 };

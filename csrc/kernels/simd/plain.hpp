@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "core/convert.hpp"
+
 namespace fastclip {
 namespace {
 
@@ -38,12 +40,20 @@ struct Plain {
     static F64 load(const double* p) {
         return map([=](int i) { return p[i]; });
     }
-    static F64 widen(const float* p) {
-        return map([=](int i) { return static_cast<double>(p[i]); });
+    template <class T>  // Half, Brain or float
+    static F64 widen(const T* p) {
+        return map([=](int i) { return static_cast<double>(to_f32(p[i])); });
     }
     // the first `count` elements, 0 for the others, of which no byte is read
-    static F64 widen_first(const float* p, int count) {
-        return map([=](int i) { return i < count ? static_cast<double>(p[i]) : 0.0; });
+    template <class T>
+    static F64 widen_first(const T* p, int count) {
+        return map([=](int i) { return i < count ? static_cast<double>(to_f32(p[i])) : 0.0; });
+    }
+    static F64 widen_low(F32 a) {  // the first kF64 of the kF32 elements
+        return map([&](int i) { return static_cast<double>(a.v[i]); });
+    }
+    static F64 widen_high(F32 a) {  // the others
+        return map([&](int i) { return static_cast<double>(a.v[i + kF64]); });
     }
     static double sum_by_halves(F64 a) { return (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]); }
     static void store(double* p, F64 a) {
@@ -55,11 +65,13 @@ struct Plain {
     static void store_first(double* p, F64 a, int count) {
         for (int i = 0; i < count; ++i) p[i] = a.v[i];
     }
-    static void narrow_first(float* p, F64 a, int count) {
-        for (int i = 0; i < count; ++i) p[i] = static_cast<float>(a.v[i]);
+    template <class T>
+    static void narrow_first(T* p, F64 a, int count) {  // rounds to f32, then to T
+        for (int i = 0; i < count; ++i) round_to(p[i], static_cast<float>(a.v[i]));
     }
-    static void narrow(float* p, F64 a) {
-        for (int i = 0; i < kF64; ++i) p[i] = static_cast<float>(a.v[i]);
+    template <class T>
+    static void narrow(T* p, F64 a) {
+        narrow_first(p, a, kF64);
     }
     static F64 add(F64 a, F64 b) {
         return map([&](int i) { return a.v[i] + b.v[i]; });
@@ -99,20 +111,64 @@ struct Plain {
     static F32 set32(float x) {
         return map32([=](int) { return x; });
     }
-    static F32 load(const float* p) {
-        return map32([=](int i) { return p[i]; });
+    template <class T>
+    static F32 load(const T* p) {
+        return map32([=](int i) { return to_f32(p[i]); });
     }
-    static void store(float* p, F32 a) {
-        for (int i = 0; i < kF32; ++i) p[i] = a.v[i];
+    template <class T>
+    static void store(T* p, F32 a) {
+        store_first(p, a, kF32);
     }
-    static F32 load_first(const float* p, int count) {
-        return map32([=](int i) { return i < count ? p[i] : 0.0f; });
+    template <class T>
+    static F32 load_first(const T* p, int count) {
+        return map32([=](int i) { return i < count ? to_f32(p[i]) : 0.0f; });
     }
-    static void store_first(float* p, F32 a, int count) {
-        for (int i = 0; i < count; ++i) p[i] = a.v[i];
+    template <class T>
+    static void store_first(T* p, F32 a, int count) {
+        for (int i = 0; i < count; ++i) round_to(p[i], a.v[i]);
+    }
+    static F32 add(F32 a, F32 b) {
+        return map32([&](int i) { return a.v[i] + b.v[i]; });
+    }
+    template <class T, class V>
+    static void store_past_cache(T* p, V a) {  // aligned to the vector; `fence` afterwards
+        store(p, a);
+    }
+    static void fence() {}
+    static bool any_outside(const F32 (&v)[4], F32 lo, F32 hi) {
+        bool any = false;
+        for (int j = 0; j < 4; ++j)
+            for (int i = 0; i < kF32; ++i) any |= (v[j].v[i] < lo.v[i]) | (v[j].v[i] > hi.v[i]);
+        return any;
+    }
+    static bool any_outside(const F64 (&v)[4], F64 lo, F64 hi) {
+        bool any = false;
+        for (int j = 0; j < 4; ++j)
+            for (int i = 0; i < kF64; ++i) any |= (v[j].v[i] < lo.v[i]) | (v[j].v[i] > hi.v[i]);
+        return any;
     }
     static F32 mul(F32 a, F32 b) {
         return map32([&](int i) { return a.v[i] * b.v[i]; });
+    }
+    // NumPy's order, in which hi wins over lo, and NaN over both, be it in v or in a bound. On a tie of zeros the bound
+    // is taken.
+    static F64 clamp_between(F64 v, F64 lo, F64 hi) {
+        return map([&](int i) {
+            double x = v.v[i] > lo.v[i] || v.v[i] != v.v[i] ? v.v[i] : lo.v[i];
+            return x < hi.v[i] || x != x ? x : hi.v[i];
+        });
+    }
+    static F32 clamp_between(F32 v, F32 lo, F32 hi) {
+        return map32([&](int i) {
+            float x = v.v[i] > lo.v[i] || v.v[i] != v.v[i] ? v.v[i] : lo.v[i];
+            return x < hi.v[i] || x != x ? x : hi.v[i];
+        });
+    }
+    static F32 clamp_between_keeping_zero(F32 v, F32 lo, F32 hi) {  // the same, but v stays on a tie
+        return map32([&](int i) {
+            float x = lo.v[i] > v.v[i] || lo.v[i] != lo.v[i] ? lo.v[i] : v.v[i];
+            return hi.v[i] < x || hi.v[i] != hi.v[i] ? hi.v[i] : x;
+        });
     }
     static F32 clamp(F32 v, F32 lo, F32 hi) {
         return map32([&](int i) {

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from fastclip import _core
+from fastclip import _core, _dtypes
 from fastclip._rules import Rule
+
+_dtypes.on_bfloat16.append(_core.register_bfloat16)
 
 
 class Native:

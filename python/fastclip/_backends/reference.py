@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The reference backend in NumPy: the fallback where nothing was compiled, and the oracle where it was.
 
-f32 sums take the order of the native kernels and give the same bits. f64 sums are double-double, as the native ones
-are, but in another order: they agree to about 2^-100, which no rounded norm shows.
+f16, bf16 and f32 sums take the order of the native kernels and give the same bits. f64 sums are double-double, as the
+native ones are, but in another order: they agree to about 2^-100, which no rounded norm shows.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from fastclip._layout import Array, memory_order, once
 from fastclip._rules import Rule, norm_of
 from fastclip._rules.evaluator import GROW, PLAIN_BELOW, SAFE_MAX, SAFE_MIN, SHRINK, Coefficient, Norm, judge, two_sum
 
-CHUNK, LANES = 32768, 32
+CHUNK, LANES, STREAMS = 32768, 32, 4
+STREAM_LANES = LANES // STREAMS
 _BLOCK = 64 * CHUNK  # elements widened to f64 at a time: 8 MB
+PAIRS_MIN = 2.0**-100
 
 
 def _fold(lanes: Array) -> Array:
@@ -35,15 +37,38 @@ def _blocks(a: Array) -> Iterator[Array]:
         yield flat[start : start + _BLOCK]
 
 
-def _terms_f32(block: Array, power: int) -> Iterator[tuple[float, float]]:
-    """Yield the partial sum of each chunk: 32 lanes in f64, folded in halves."""
-    wide = block.astype(np.float64)
+def stream_length(n: int, itemsize: int) -> int:
+    """Return the elements of each of the four streams in which a kernel reads a chunk; `csrc/kernels/sums.hpp`."""
+    line = 64 // itemsize
+    lines = n // (STREAMS * line)
+    return line * ((lines - 1) | 1) if lines else 0
+
+
+def _in_lanes(streams: Array, rest: Array) -> float:
+    """Add the terms of the streams, one row each, and then the others, in 32 lanes; fold these in halves."""
+    rows = streams.reshape(STREAMS, -1, STREAM_LANES).transpose(1, 0, 2).reshape(-1, LANES)
+    tail = np.zeros((-(-rest.size // LANES), LANES))
+    tail.reshape(-1)[: rest.size] = rest
+    return float(_fold(np.add.reduce(np.concatenate([rows, tail]), axis=0)))
+
+
+def _chunk_sum(chunk: Array, power: int) -> float:
+    wide = chunk.astype(np.float64)
     terms = np.square(wide) if power == 2 else np.abs(wide)
-    for start in range(0, terms.size, CHUNK):
-        chunk = terms[start : start + CHUNK]
-        rows = np.zeros((-(-chunk.size // LANES), LANES))
-        rows.reshape(-1)[: chunk.size] = chunk
-        yield float(_fold(np.add.reduce(rows, axis=0))), 0.0
+    length = STREAMS * stream_length(chunk.size, chunk.itemsize)
+    if power == 2 and chunk.itemsize == 2:
+        squares = np.square(chunk[:length].astype(np.float32)).reshape(STREAMS, -1, 2, STREAM_LANES)
+        pairs = (squares[:, :, 0] + squares[:, :, 1]).astype(np.float64)
+        total = _in_lanes(pairs, terms[length:])
+        if chunk.dtype == np.float16 or (math.isfinite(total) and total >= chunk.size * PAIRS_MIN):
+            return total
+    return _in_lanes(terms[:length], terms[length:])
+
+
+def _terms_narrow(block: Array, power: int) -> Iterator[tuple[float, float]]:
+    """Yield the partial sum of each chunk of an f16, bf16 or f32 array."""
+    for start in range(0, block.size, CHUNK):
+        yield _chunk_sum(block[start : start + CHUNK], power), 0.0
 
 
 def _terms_f64(block: Array, power: int) -> Iterator[tuple[float, float]]:
@@ -77,7 +102,8 @@ def _sum(a: Array, power: int, scale: float = 1.0) -> tuple[float, float]:
     total = (0.0, 0.0)
     with np.errstate(all="ignore"):
         for block in _blocks(a):
-            terms = _terms_f32(block, power) if a.dtype == np.float32 else _terms_f64(block * scale, power)
+            wide = _dtypes.is_wide(a.dtype)
+            terms = _terms_f64(block * scale, power) if wide else _terms_narrow(block, power)
             for part in terms:
                 total = _add(total, part)
     return total
@@ -88,24 +114,24 @@ def _norm(arrays: list[Array]) -> Norm:
     total = (0.0, 0.0)
     for part in sums:
         total = _add(total, part)
-    if all(a.dtype == np.float32 for a in arrays) or not (total[0] > SAFE_MAX or total[0] < SAFE_MIN):
+    if not any(_dtypes.is_wide(a.dtype) for a in arrays) or not (total[0] > SAFE_MAX or total[0] < SAFE_MIN):
         return norm_of(*total, 1.0)
     scale = SHRINK if total[0] > SAFE_MAX else GROW
     total = (0.0, 0.0)
     for a, part in zip(arrays, sums, strict=True):
-        narrow = a.dtype == np.float32
+        narrow = not _dtypes.is_wide(a.dtype)
         total = _add(total, (part[0] * scale * scale, part[1] * scale * scale) if narrow else _sum(a, 2, scale))
     return norm_of(*total, scale)
 
 
 def _scale(out: Array, a: Array, c: Coefficient) -> None:
     with np.errstate(all="ignore"):
-        if a.dtype != np.float32:
+        if _dtypes.is_wide(a.dtype):
             np.multiply(a * c.pre if c.pre != 1.0 else a, c.factor, out=out)
         elif c.plain < PLAIN_BELOW:
-            out[...] = (a.astype(np.float64) * c.plain).astype(np.float32)
+            out[...] = (a.astype(np.float64) * c.plain).astype(np.float32).astype(a.dtype)
         else:
-            np.multiply(a, np.float32(c.plain), out=out)
+            out[...] = (a.astype(np.float32) * np.float32(c.plain)).astype(a.dtype)
 
 
 def clamp(a: Array, lo: Any, hi: Any) -> Array:

@@ -23,6 +23,10 @@ std::atomic<int> bfloat16_type_num{-1};  // not known yet
 
 constexpr char kNativeOrder = std::endian::native == std::endian::little ? '<' : '>';
 
+constexpr int kMaxDepth = 64;  // containers in containers; deeper ones (or a list that holds itself) are not plain
+
+}  // namespace
+
 std::optional<DType> dtype_of(const py::detail::PyArray_Proxy* array) {
     const auto* descr = py::detail::array_descriptor1_proxy(array->descr);
     if (descr->byteorder != '=' && descr->byteorder != kNativeOrder) return std::nullopt;
@@ -38,10 +42,6 @@ std::optional<DType> dtype_of(const py::detail::PyArray_Proxy* array) {
             return std::nullopt;
     }
 }
-
-constexpr int kMaxDepth = 64;  // containers in containers; deeper ones (or a list that holds itself) are not plain
-
-}  // namespace
 
 void register_bfloat16(int type_num) { bfloat16_type_num.store(type_num, std::memory_order_relaxed); }
 
@@ -125,20 +125,6 @@ bool Gathered::add_item(PyObject* item, Access access, int depth) {
 bool Gathered::add(PyObject* arrays, Access access, bool vetted) {
     if (!add_item(arrays, access, 0)) return false;
     return access == Access::read || mark_repeats(buffers) || vetted;
-}
-
-void Gathered::hold() {
-    exports_.reserve(arrays_.size());
-    for (PyObject* array : arrays_) {
-        Py_buffer view;
-        if (PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO) != 0) throw py::error_already_set();
-        exports_.push_back(view);
-    }
-}
-
-Gathered::~Gathered() {
-    if (unwinding_) return;  // without the GIL, in a process that is about to end
-    for (Py_buffer& view : exports_) PyBuffer_Release(&view);
 }
 
 }  // namespace fastclip

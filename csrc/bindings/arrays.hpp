@@ -5,8 +5,9 @@
 
 #include <pybind11/numpy.h>
 
-#include <exception>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "core/buffer.hpp"
@@ -20,6 +21,9 @@ void register_bfloat16(int type_num);
 
 inline constexpr std::uint64_t kAllAxes = ~std::uint64_t{0};
 
+// Null for any other dtype and byte order.
+std::optional<DType> dtype_of(const pybind11::detail::PyArray_Proxy* array);
+
 // The layout of those axes whose bit is set, by falling stride; true if they cover one dense block, first element
 // first.
 bool make_layout(const pybind11::detail::PyArray_Proxy* array, std::uint64_t axes, std::int64_t size, Layout& layout);
@@ -31,42 +35,17 @@ class Gathered {
     // read-only array or memory that two entries share in part. `vetted` arrays have been found not to overlap.
     bool add(PyObject* arrays, Access access, bool vetted);
 
-    // Calls f (which must not touch Python) without the GIL, holding exports of every array, so that none can be
-    // resized or freed meanwhile.
-    template <class F>
-    void release_gil(F&& f);
-    ~Gathered();
+    std::span<PyObject* const> arrays() const { return arrays_; }
 
     std::vector<Buffer> buffers;
 
   private:
-    void hold();
     void reserve(Py_ssize_t more);
     bool add_item(PyObject* item, Access access, int depth);
     bool add_array(PyObject* array, Access access);
 
     std::vector<std::unique_ptr<Layout>> layouts_;  // a kilobyte each, for strided arrays only
     std::vector<PyObject*> arrays_;                 // borrowed
-    std::vector<Py_buffer> exports_;
-    bool unwinding_ = false;
 };
-
-template <class F>
-void Gathered::release_gil(F&& f) {
-    hold();
-    std::exception_ptr failure;
-    PyThreadState* thread = PyEval_SaveThread();
-    try {
-        f();
-    } catch (...) {
-        failure = std::current_exception();
-    }
-    // If the interpreter is shutting down, Python ends this thread here (before 3.14), by unwinding its stack. That
-    // must not pass through a destructor that takes the GIL, as gil_scoped_release has: it would abort the process.
-    unwinding_ = true;
-    PyEval_RestoreThread(thread);
-    unwinding_ = false;
-    if (failure) std::rethrow_exception(failure);
-}
 
 }  // namespace fastclip

@@ -9,4 +9,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.attr("compiler") = FASTCLIP_COMPILER;
     fastclip::bind_ops(m);
     fastclip::bind_isa(m);
+    fastclip::bind_results(m);
+    fastclip::bind_clip(m);
 }

@@ -7,5 +7,7 @@ namespace fastclip {
 
 void bind_ops(pybind11::module_& m);
 void bind_isa(pybind11::module_& m);
+void bind_results(pybind11::module_& m);
+void bind_clip(pybind11::module_& m);
 
 }  // namespace fastclip

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The engine's verbs for Python. Each takes the user's own containers; where something in them is not plain it
 // returns NotImplemented and has touched nothing.
-#include <atomic>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "bindings/arrays.hpp"
+#include "bindings/calls.hpp"
 #include "bindings/module.hpp"
 #include "bindings/rows.hpp"
 #include "engine/ops.hpp"
@@ -19,18 +19,9 @@ namespace {
 
 py::object not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotImplemented); }
 
-std::atomic<std::int64_t> calls{0};  // served, not handed back
-
-// A call on less than 4 MB is too short to let others in, and needs no exports (42 ns an array).
-constexpr std::int64_t kBytesToRelease = 4 << 20;
-
 template <class F>
-void compute(Gathered& src, F&& f) {
-    calls.fetch_add(1, std::memory_order_relaxed);
-#ifndef Py_GIL_DISABLED
-    if (total_bytes(src.buffers) < kBytesToRelease) return f();
-#endif
-    src.release_gil(f);
+void compute(const Gathered& src, F&& f) {
+    serve(total_bytes(src.buffers), src.arrays(), f);
 }
 
 struct RuleRecord {
@@ -144,7 +135,7 @@ void bind_ops(py::module_& m) {
     m.def("norm_into", &py_norm_into);
     m.def("measure_list", &py_measure_list);
     m.def("evaluate", &py_evaluate);
-    m.def("calls", [] { return calls.load(); });
+    m.def("calls", [] { return calls_served.load(); });
 }
 
 }  // namespace fastclip

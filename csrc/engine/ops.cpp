@@ -178,4 +178,16 @@ void clamp_list(std::span<const Buffer> src, std::span<const Buffer> dst, double
     });
 }
 
+void clamp_between(const Buffer& src, const Buffer& dst, const char* lo, const char* hi) {
+    FpuGuard fpu;
+    thread_local Plan plan;
+    const std::span<const Buffer> list(&src, 1);
+    plan.make_chunks(list);
+    const Job job(list, dst.data == src.data ? std::span<const Buffer>{} : std::span(&dst, 1));
+    job.for_each(plan, [&](const Piece& piece, const Buffer& to) {
+        const std::int64_t at = piece.offset * info(to.dtype).size;
+        kernels()[to.dtype].clamp_between(to.data + at, src.data + at, piece.count, lo + at, hi + at, job.walk());
+    });
+}
+
 }  // namespace fastclip

@@ -42,6 +42,9 @@ void clip_each(std::span<const Buffer> src, std::span<const Buffer> dst, const R
 // Values below lo become lo, above hi become hi; with lo > hi all become lo, TensorFlow's order. A NaN bound: all NaN.
 void clamp_list(std::span<const Buffer> src, std::span<const Buffer> dst, double lo, double hi);
 
+// One dense buffer to another (or itself) by bounds of the same dtype for each element: NumPy's order, hi wins over lo.
+void clamp_between(const Buffer& src, const Buffer& dst, const char* lo, const char* hi);
+
 double norm_list(std::span<const Buffer> list);
 void store(double x, const Buffer& to);  // rounded to the buffer's dtype, into its one element
 

@@ -11,6 +11,7 @@
 
 from fastclip._api import (
     Measurement,
+    clip,
     clip_by_average_norm,
     clip_by_average_norm_,
     clip_by_global_norm,
@@ -25,11 +26,12 @@ from fastclip._api import (
     norm,
 )
 from fastclip._config import VERSION as __version__
-from fastclip._config import set_isa, set_num_threads, show_config
+from fastclip._config import set_isa, set_num_threads, set_recycling, show_config
 
 __all__ = [
     "Measurement",
     "__version__",
+    "clip",
     "clip_by_average_norm",
     "clip_by_average_norm_",
     "clip_by_global_norm",
@@ -44,5 +46,6 @@ __all__ = [
     "norm",
     "set_isa",
     "set_num_threads",
+    "set_recycling",
     "show_config",
 ]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastclip import _dtypes, _overlap
+from fastclip._config import backend
 from fastclip._errors import show
 from fastclip._layout import Array, is_dense
 
@@ -157,7 +158,7 @@ def one_array(function: str, argument: str, t: Any, list_function: str) -> Array
 
 def results(arrays: list[Array]) -> tuple[list[Array], list[Array]]:
     """Make room for the results: what to read, and where to write it. A strided array is copied first."""
-    out = [np.empty_like(a) if is_dense(a) else np.array(a, order="K") for a in arrays]
+    out = [backend.empty_like(a) if is_dense(a) else np.array(a, order="K") for a in arrays]
     read = [a if is_dense(a) else copy for a, copy in zip(arrays, out, strict=True)]
     return read, out
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which backend, ISA and number of threads: the environment decides at import, functions afterwards."""
+"""Which backend, ISA, threads and memory: the environment decides at import, functions afterwards."""
 
 from __future__ import annotations
 
@@ -89,16 +89,51 @@ def _use_threads(source: str, n: int) -> None:
         core.set_num_threads(min(n, 256))
 
 
+def set_recycling(max_bytes: int) -> None:
+    """Set how many bytes of freed results are kept for the next results, which then need no fresh pages.
+
+    Results are recycled when the last reference to one is gone and a later one fits its place; what nobody wanted for
+    five seconds goes back to the system at the next call. The default is 1 GiB or a sixteenth of the machine's memory,
+    whichever is less, or `FASTCLIP_RECYCLING`. The reference backend leaves memory to NumPy and takes no notice.
+
+    Args:
+        max_bytes: at least 0, which keeps nothing and gives back what was kept.
+
+    Raises:
+        TypeError: `max_bytes` is no integer.
+        ValueError: `max_bytes` is negative.
+
+    Example:
+        >>> import fastclip
+        >>> before = fastclip.show_config()["recycling"]["limit"]
+        >>> fastclip.set_recycling(0)
+        >>> fastclip.show_config()["recycling"]
+        {'limit': 0, 'kept': 0}
+        >>> fastclip.set_recycling(before)
+    """
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, (int, np.integer)):
+        raise TypeError(f"set_recycling: max_bytes is {max_bytes!r}; expected an integer >= 0.")
+    _use_recycling("set_recycling: max_bytes", int(max_bytes))
+
+
+def _use_recycling(source: str, max_bytes: int) -> None:
+    if max_bytes < 0:
+        raise ValueError(f"{source}={max_bytes}; expected an integer >= 0.")
+    if core is not None:
+        core.set_recycling(min(max_bytes, 2**62))
+
+
 def show_config() -> dict[str, Any]:
     """Return what fastclip runs on: backend, ISA, threads, versions, and how many calls were native.
 
     `calls["native"]` counts the calls that the native kernels served, `calls["reference"]` those of the reference
-    backend, and `calls["delegated"]` those handed to NumPy because fastclip has no kernel for the case.
+    backend, and `calls["delegated"]` those handed to NumPy because fastclip has no kernel for the case. `recycling`
+    tells how many bytes of freed results may be kept, and how many are.
 
     Example:
         >>> import fastclip
         >>> sorted(fastclip.show_config())
-        ['backend', 'calls', 'compiler', 'isa', 'isas', 'isas_compiled', 'note', 'numpy', 'threads', 'version']
+        ['backend', 'calls', 'compiler', 'isa', 'isas', 'isas_compiled', 'note', 'numpy', 'recycling', 'threads', 'version']
     """
     native = backend.name == "native"
     note = "" if native else "no native code: everything runs on NumPy, many times slower"
@@ -113,6 +148,7 @@ def show_config() -> dict[str, Any]:
         "threads": core.num_threads() if native else 1,
         "compiler": core.compiler if core is not None else "none",
         "numpy": np.__version__,
+        "recycling": dict(zip(("limit", "kept"), core.recycling() if native else (0, 0), strict=True)),
         "calls": {
             "native": backend.calls() if native else 0,
             "reference": 0 if native else backend.calls(),
@@ -131,6 +167,11 @@ def _read_environment() -> None:
         if not threads.strip().isdecimal():
             raise ValueError(f"FASTCLIP_NUM_THREADS={threads}; expected an integer >= 1.")
         _use_threads("FASTCLIP_NUM_THREADS", int(threads))
+    recycling = os.environ.get("FASTCLIP_RECYCLING")
+    if recycling:
+        if not recycling.strip().isdecimal():
+            raise ValueError(f"FASTCLIP_RECYCLING={recycling}; expected a number of bytes, an integer >= 0.")
+        _use_recycling("FASTCLIP_RECYCLING", int(recycling))
 
 
 VERSION = "0.1.0"

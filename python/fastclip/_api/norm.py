@@ -10,11 +10,13 @@ import numpy as np
 from fastclip import _dtypes
 from fastclip._config import backend, delegated
 
+_numpy_norm = np.linalg.norm  # bound now: somebody may put ours in its place
+
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """Compute a norm as `numpy.linalg.norm` does.
 
-    The L2 norm of all elements of a float32 or float64 array (`ord` None, 2 for a vector, "fro" for a matrix, and
+    The L2 norm of all elements of a float16, bfloat16, float32 or float64 array (`ord` None, 2 for a vector, "fro" for a matrix, and
     no `axis`) is computed natively: right for every finite input, where NumPy's squares overflow, underflow or lose
     digits. Everything else is NumPy's own result.
 
@@ -37,7 +39,9 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     whole = ord is None or (ord == "fro" and array.ndim == 2) or (ord == 2 and array.ndim == 1)
     if axis is not None or not whole or not _dtypes.supported(array.dtype):
         delegated["calls"] += 1
-        return np.linalg.norm(x, ord, axis, keepdims)
-    out = np.empty((1,) * array.ndim if keepdims else (), array.dtype)
+        return _numpy_norm(x, ord, axis, keepdims)
+    # NumPy's result has the array's dtype, and float64 for what it does not know as a number of its own: bfloat16
+    dtype = array.dtype if issubclass(array.dtype.type, np.inexact) else np.dtype(np.float64)
+    out = np.empty((1,) * array.ndim if keepdims else (), dtype)
     backend.norm_into(array.view(np.ndarray), out)
     return out if keepdims else out[()]

@@ -32,6 +32,12 @@ class Backend(Protocol):
     def clamp_list(self, arrays: Any, out: Any, lo: float, hi: float, vetted: bool) -> Any:
         """Clip each element to [lo, hi]; lo > hi gives lo, NaN stays, a NaN bound gives NaN."""
 
+    def clip(self, a: Any, a_min: Any, a_max: Any, out: Any) -> Any:
+        """Do what `np.clip` does, or return NotImplemented."""
+
+    def empty_like(self, dense: Any) -> Any:
+        """Make room for the result for an array whose elements fill one block of memory."""
+
     def norm_list(self, arrays: Any) -> Any:
         """Return the norm of all elements."""
 

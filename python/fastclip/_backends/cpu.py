@@ -17,6 +17,8 @@ class Native:
     clip_each = staticmethod(_core.clip_each)
     clip_rows = staticmethod(_core.clip_rows)
     clamp_list = staticmethod(_core.clamp_list)
+    clip = staticmethod(_core.clip)
+    empty_like = staticmethod(_core.empty_like)
     norm_list = staticmethod(_core.norm_list)
     norm_into = staticmethod(_core.norm_into)
     measure_list = staticmethod(_core.measure_list)

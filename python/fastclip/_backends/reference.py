@@ -230,6 +230,14 @@ class Reference:
                 to[...] = clamp(a, least, most)
         return None
 
+    def clip(self, a: Any, a_min: Any, a_max: Any, out: Any) -> Any:
+        """Leave it to NumPy."""
+        return NotImplemented
+
+    def empty_like(self, dense: Array) -> Array:
+        """Make room for a result."""
+        return np.empty_like(dense)
+
     def norm_list(self, arrays: Any) -> Any:
         """Return the norm of all elements."""
         if not _plain(arrays):

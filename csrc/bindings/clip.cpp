@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// np.clip for what is plain: one call from Python, no containers, no keywords. Whatever NumPy might treat in a way of
+// its own is handed back (NotImplemented), untouched.
+#include <cmath>
+#include <cstdlib>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include "bindings/arrays.hpp"
+#include "bindings/calls.hpp"
+#include "bindings/module.hpp"
+#include "bindings/results.hpp"
+#include "core/convert.hpp"
+#include "engine/ops.hpp"
+
+namespace py = pybind11;
+
+namespace fastclip {
+namespace {
+
+using py::detail::npy_api;
+using py::detail::PyArray_Proxy;
+
+constexpr int kOrders = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_F_CONTIGUOUS_;
+
+const PyArray_Proxy* as_array(PyObject* object) {
+    return Py_TYPE(object) == npy_api::get().PyArray_Type_ ? py::detail::array_proxy(object) : nullptr;
+}
+
+// An array of one to many dimensions whose elements lie in C or Fortran order.
+std::optional<Buffer> dense(const PyArray_Proxy* array) {
+    const std::optional<DType> dtype = dtype_of(array);
+    if (!dtype || array->nd == 0 || !(array->flags & kOrders) || !(array->flags & npy_api::NPY_ARRAY_ALIGNED_))
+        return std::nullopt;
+    std::int64_t count = 1;
+    for (int d = 0; d < array->nd; ++d) count *= array->dimensions[d];
+    return Buffer{array->data, count, nullptr, *dtype, false};
+}
+
+bool same_form(const PyArray_Proxy* a, const PyArray_Proxy* b) {
+    if (a->nd != b->nd || !(a->flags & b->flags & kOrders) || dtype_of(a) != dtype_of(b)) return false;
+    for (int d = 0; d < a->nd; ++d)
+        if (a->dimensions[d] != b->dimensions[d]) return false;
+    return true;
+}
+
+bool apart(const Buffer& a, const Buffer& b) { return a.data + bytes(a) <= b.data || b.data + bytes(b) <= a.data; }
+
+double to_dtype(DType dtype, double x) {
+    switch (dtype) {
+        case DType::f16: {
+            Half r;
+            round_once(r, x);
+            return static_cast<double>(to_f32(r));
+        }
+        case DType::bf16: {
+            Brain r;
+            round_once(r, x);
+            return static_cast<double>(to_f32(r));
+        }
+        case DType::f32:
+            return static_cast<double>(static_cast<float>(x));
+        default:
+            return x;
+    }
+}
+
+// A number that NumPy takes into the array's own dtype: Python's (no subclass), or a scalar of that dtype. Not NaN, and
+// not one that overflows there, for which NumPy warns.
+std::optional<double> scalar_bound(PyObject* object, const PyArray_Proxy* array, DType dtype) {
+    double x;
+    if (PyFloat_CheckExact(object)) {
+        x = PyFloat_AS_DOUBLE(object);
+    } else if (PyLong_CheckExact(object)) {
+        int overflow;
+        const long long whole = PyLong_AsLongLongAndOverflow(object, &overflow);
+        if (overflow || std::llabs(whole) > 1ll << 53) return std::nullopt;
+        x = static_cast<double>(whole);
+    } else if (reinterpret_cast<PyObject*>(Py_TYPE(object)) ==
+               py::detail::array_descriptor1_proxy(array->descr)->typeobj) {
+        x = PyFloat_AsDouble(object);
+        if (x == -1.0 && PyErr_Occurred()) {
+            PyErr_Clear();
+            return std::nullopt;
+        }
+    } else {
+        return std::nullopt;
+    }
+    const double r = to_dtype(dtype, x);
+    if (std::isnan(r) || (std::isinf(r) && !std::isinf(x))) return std::nullopt;
+    return r;
+}
+
+struct Bounds {
+    double lo = -INFINITY, hi = INFINITY;
+    const PyArray_Proxy *lows = nullptr, *highs = nullptr;
+};
+
+bool read_bounds(PyObject* low, PyObject* high, const PyArray_Proxy* array, DType dtype, Bounds& bounds) {
+    if (low == Py_None && high == Py_None) return false;
+    bounds.lows = as_array(low);
+    bounds.highs = as_array(high);
+    if (bounds.lows && bounds.highs)
+        return dense(bounds.lows) && dense(bounds.highs) && same_form(array, bounds.lows) &&
+               same_form(array, bounds.highs);
+    if (bounds.lows || bounds.highs) return false;
+    for (const auto& [object, bound] : {std::pair{low, &bounds.lo}, std::pair{high, &bounds.hi}}) {
+        if (object == Py_None) continue;
+        const std::optional<double> x = scalar_bound(object, array, dtype);
+        if (!x) return false;
+        *bound = *x;
+    }
+    if (bounds.lo > bounds.hi) bounds.lo = bounds.hi;  // NumPy: the upper one wins
+    return true;
+}
+
+PyObject* hand_back() { return Py_NewRef(Py_NotImplemented); }
+
+// clip(a, a_min, a_max, out)
+PyObject* clip(PyObject*, PyObject* const* args, Py_ssize_t count) {
+    if (count != 4) return hand_back();
+    const PyArray_Proxy* array = as_array(args[0]);
+    if (!array) return hand_back();
+    const std::optional<Buffer> src = dense(array);
+    Bounds bounds;
+    if (!src || !read_bounds(args[1], args[2], array, src->dtype, bounds)) return hand_back();
+    if (src->dtype == DType::bf16) return hand_back();  // NumPy's result is float32
+
+    Buffer dst = *src;
+    PyObject* result;
+    if (args[3] == Py_None) {
+        result = new_like(array, bytes(*src));
+        if (!result) return nullptr;
+        dst.data = py::detail::array_proxy(result)->data;
+    } else {
+        const PyArray_Proxy* out = as_array(args[3]);
+        if (!out || !dense(out) || !same_form(array, out) || !(out->flags & npy_api::NPY_ARRAY_WRITEABLE_))
+            return hand_back();
+        dst.data = out->data;
+        if (dst.data != src->data && !apart(dst, *src)) return hand_back();
+        for (const PyArray_Proxy* other : {bounds.lows, bounds.highs})
+            if (other && !apart(dst, *dense(other))) return hand_back();
+        result = Py_NewRef(args[3]);
+    }
+    const bool in_place = dst.data == src->data;
+    PyObject* held[] = {args[0], result, args[1], args[2]};
+    const int arrays = bounds.lows ? 4 : 2;
+    const auto work = [&] {
+        const std::span<const Buffer> from(&*src, 1), to(&dst, in_place ? 0 : 1);
+        if (bounds.lows)
+            clamp_between(*src, dst, bounds.lows->data, bounds.highs->data);
+        else
+            clamp_list(from, to, bounds.lo, bounds.hi);
+    };
+    try {
+        serve(bytes(*src), std::span(held, static_cast<std::size_t>(arrays)), work);
+    } catch (const std::bad_alloc&) {
+        Py_DECREF(result);
+        return PyErr_NoMemory();
+    }
+    return result;
+}
+
+PyMethodDef method = {"clip", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(clip)), METH_FASTCALL,
+                      nullptr};
+
+}  // namespace
+
+void bind_clip(py::module_& m) {
+    m.attr("clip") = py::reinterpret_steal<py::object>(PyCFunction_NewEx(&method, nullptr, nullptr));
+}
+
+}  // namespace fastclip

@@ -132,8 +132,8 @@ def show_config() -> dict[str, Any]:
 
     Example:
         >>> import fastclip
-        >>> sorted(fastclip.show_config())
-        ['backend', 'calls', 'compiler', 'isa', 'isas', 'isas_compiled', 'note', 'numpy', 'recycling', 'threads', 'version']
+        >>> list(fastclip.show_config())[:5]
+        ['version', 'backend', 'isa', 'isas', 'isas_compiled']
     """
     native = backend.name == "native"
     note = "" if native else "no native code: everything runs on NumPy, many times slower"

@@ -16,9 +16,9 @@ _numpy_norm = np.linalg.norm  # bound now: somebody may put ours in its place
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """Compute a norm as `numpy.linalg.norm` does.
 
-    The L2 norm of all elements of a float16, bfloat16, float32 or float64 array (`ord` None, 2 for a vector, "fro" for a matrix, and
-    no `axis`) is computed natively: right for every finite input, where NumPy's squares overflow, underflow or lose
-    digits. Everything else is NumPy's own result.
+    The L2 norm of all elements of a float16, bfloat16, float32 or float64 array (`ord` None, 2 for a vector, "fro" for
+    a matrix, and no `axis`) is computed natively: right for every finite input, where NumPy's squares overflow,
+    underflow or lose digits. Everything else is NumPy's own result.
 
     Args:
         x: an array of any shape, or what `np.asarray` takes.

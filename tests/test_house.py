@@ -66,6 +66,7 @@ MAY_IMPORT = {
     "__main__": {"_cli"},
     "_cli": {"", "_demo"},
     "_demo": {""},
+    "numpy": {"_api"},
 }
 THIRD_PARTY = {"_rules": set(), "_cli": set(), "__init__": set(), "__main__": set()}
 DEMO = {"numpy", "sklearn", "matplotlib", "rich"}

@@ -109,10 +109,13 @@ bool read_bounds(PyObject* low, PyObject* high, const PyArray_Proxy* array, DTyp
         if (object == Py_None) continue;
         const std::optional<double> x = scalar_bound(object, array, dtype);
         if (!x) return false;
+        // With one bound NumPy calls minimum or maximum, which may give a zero of either sign for two zeros.
+        if (*x == 0.0 && (low == Py_None || high == Py_None)) return false;
         *bound = *x;
     }
-    if (bounds.lo > bounds.hi) bounds.lo = bounds.hi;  // NumPy: the upper one wins
-    return true;
+    if (!(bounds.lo > bounds.hi)) return true;
+    bounds.lo = bounds.hi;    // the upper one wins
+    return bounds.hi != 0.0;  // whose sign elements of -0.0 would take: not as our clamp has it
 }
 
 PyObject* hand_back() { return Py_NewRef(Py_NotImplemented); }

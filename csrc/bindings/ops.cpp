@@ -70,13 +70,21 @@ py::object py_clip_each(py::handle arrays, py::handle out, double limit, const R
     return py::none();
 }
 
-// One array in place, each group of elements that differ only along `axes` by its own norm.
-py::object py_clip_rows(py::handle array, std::uint64_t axes, double limit, const RuleRecord& rule) {
-    Gathered src;
-    if (!src.add(array.ptr(), Access::write, true)) return not_implemented();
-    RowWalk rows(array.ptr(), src.buffers[0].dtype, axes);
+// One array, each group of elements that differ only along `axes` by its own norm: in place, or from a dense one to
+// another of the same layout.
+py::object py_clip_rows(py::handle array, py::handle out, std::uint64_t axes, double limit, const RuleRecord& rule) {
+    Gathered src, dst;
+    if (!gather_both(src, dst, array, out, true)) return not_implemented();
+    const py::handle target = out.is_none() ? array : out;
+    RowWalk rows(array.ptr(), src.buffers[0].dtype, axes), results(target.ptr(), src.buffers[0].dtype, axes);
+    const bool straight = !out.is_none() && rows.dense();
     compute(src, [&] {
-        while (rows.next_batch()) clip_each(rows.batch(), {}, rule.request(limit));
+        if (!out.is_none() && !straight) clip_list(src.buffers, dst.buffers, rule.request(kInf));  // a copy
+        while (results.next_batch()) {
+            if (straight) rows.next_batch();
+            clip_each(straight ? rows.batch() : results.batch(), straight ? results.batch() : std::span<const Buffer>{},
+                      rule.request(limit));
+        }
     });
     return py::none();
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "bindings/module.hpp"
 #include "engine/blocks.hpp"
@@ -65,7 +66,7 @@ class NumPy {
         set_handler_ = reinterpret_cast<SetHandler>(table[kSetHandler]);
         ours_ = PyCapsule_New(&handler, "mem_handler", nullptr);  // lives as long as the process
         if (!ours_) throw py::error_already_set();
-        const py::array example = py::array_t<float>(1);
+        const py::array example(py::dtype("float32"), std::vector<py::ssize_t>{1});
         const auto made = py::reinterpret_steal<py::object>(by_handler(py::detail::array_proxy(example.ptr())));
         if (!made) throw py::error_already_set();
         can_adopt_ = static_cast<const Array*>(py::detail::array_proxy(made.ptr()))->handler == ours_;

@@ -17,6 +17,7 @@ class RowWalk {
     RowWalk(PyObject* array, DType dtype, std::uint64_t reduced);
 
     bool next_batch();
+    bool dense() const { return dense_; }  // each row is one dense block
     std::span<const Buffer> batch() const { return batch_; }
 
   private:

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from fastclip import _dtypes, _overlap
-from fastclip._config import backend
 from fastclip._errors import show
-from fastclip._layout import Array, is_dense
+from fastclip._layout import Array
 
 _LEAVES = (np.ndarray, str, bytes, bytearray, int, float, complex, np.generic)
 _MAX_DEPTH = 64
@@ -154,13 +153,6 @@ def one_array(function: str, argument: str, t: Any, list_function: str) -> Array
     if array.dtype == object:
         raise TypeError(f"{function}: {argument} is {show(t)}; expected an array. Use {list_function} for a list.")
     return plain(function, argument, array, write=False)
-
-
-def results(arrays: list[Array]) -> tuple[list[Array], list[Array]]:
-    """Make room for the results: what to read, and where to write it. A strided array is copied first."""
-    out = [backend.empty_like(a) if is_dense(a) else np.array(a, order="K") for a in arrays]
-    read = [a if is_dense(a) else copy for a, copy in zip(arrays, out, strict=True)]
-    return read, out
 
 
 def like(t: Any, out: Array) -> Any:

@@ -37,7 +37,7 @@ def clip(
         out: where the result goes; it may be `a`.
         min: another name of `a_min` (NumPy 2.1).
         max: another name of `a_max` (NumPy 2.1).
-        **kwargs: `where`, `dtype`, `casting` and what else NumPy's ufuncs take.
+        kwargs: `where`, `dtype`, `casting` and what else NumPy's ufuncs take.
 
     Returns:
         `out`, or a new array (aligned to 64 bytes where the native code made it). NaN stays NaN, a NaN bound gives NaN.

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastclip import _errors
-from fastclip._arrays import gather, gather_list, rebuild, results
+from fastclip._api.results import results
+from fastclip._arrays import gather, gather_list, rebuild
 from fastclip._config import backend
 from fastclip._rules import GLOBAL_NORM
 

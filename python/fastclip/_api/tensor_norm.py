@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastclip import _errors
-from fastclip._arrays import gather, like, one_array, results
+from fastclip._api.results import results
+from fastclip._arrays import gather, like, one_array
 from fastclip._config import backend
 from fastclip._layout import Array, once
 from fastclip._rules import AVERAGE_NORM, TENSOR_NORM
@@ -52,7 +53,7 @@ def clip_by_norm_(t: Any, clip_norm: float, axes: Any = None) -> None:
     arrays = gather("clip_by_norm_", "t", t, write=True)
     masks = {id(a): _axes_mask("clip_by_norm_", axes, a.ndim) for a in arrays}
     for a in once(arrays):
-        backend.clip_rows(a, masks[id(a)], limit, _tensor["in place"])
+        backend.clip_rows(a, None, masks[id(a)], limit, _tensor["in place"])
 
 
 def clip_by_norm(t: Any, clip_norm: float, axes: Any = None, name: str | None = None) -> Any:
@@ -84,8 +85,8 @@ def clip_by_norm(t: Any, clip_norm: float, axes: Any = None, name: str | None = 
     if axes is None:
         return like(t, _each(array, limit, _tensor["out of place"]))
     mask = _axes_mask("clip_by_norm", axes, array.ndim)
-    out = np.array(array, order="K")
-    backend.clip_rows(out, mask, limit, _tensor["out of place"])
+    (read,), (out,) = results([array])
+    backend.clip_rows(read, None if read is out else out, mask, limit, _tensor["out of place"])
     return like(t, out)
 
 

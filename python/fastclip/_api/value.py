@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastclip import _errors
-from fastclip._arrays import gather, like, one_array, results
+from fastclip._api.results import results
+from fastclip._arrays import gather, like, one_array
 from fastclip._backends.reference import clamp
 from fastclip._config import backend, delegated
 from fastclip._layout import Array

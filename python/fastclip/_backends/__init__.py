@@ -26,8 +26,8 @@ class Backend(Protocol):
     def clip_each(self, arrays: Any, out: Any, limit: float, rule: Any, vetted: bool) -> Any:
         """Clip each array by its own norm."""
 
-    def clip_rows(self, array: Any, axes: int, limit: float, rule: Any) -> Any:
-        """Clip one array in place, each row (along the axes whose bit is set) by its own norm."""
+    def clip_rows(self, array: Any, out: Any, axes: int, limit: float, rule: Any) -> Any:
+        """Clip one array, each row (along the axes whose bit is set) by its own norm."""
 
     def clamp_list(self, arrays: Any, out: Any, lo: float, hi: float, vetted: bool) -> Any:
         """Clip each element to [lo, hi]; lo > hi gives lo, NaN stays, a NaN bound gives NaN."""

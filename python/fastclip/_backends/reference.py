@@ -207,9 +207,12 @@ class Reference:
             self._apply([(to, a)], _judge_array(rule, a, limit))
         return None
 
-    def clip_rows(self, array: Any, axes: int, limit: float, rule: Rule) -> Any:
-        """Clip one array in place, each row by its own norm."""
+    def clip_rows(self, array: Any, out: Any, axes: int, limit: float, rule: Rule) -> Any:
+        """Clip one array, each row by its own norm."""
         self._calls += 1
+        if out is not None:
+            out[...] = array
+            array = out
         kept = [axis for axis in range(array.ndim) if not axes >> axis & 1]
         rows = np.moveaxis(array, kept, range(len(kept)))
         for index in np.ndindex(rows.shape[: len(kept)]):

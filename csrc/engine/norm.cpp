@@ -69,6 +69,11 @@ bool in_range(Sum total, bool any_f64) { return !any_f64 || !(total.hi > kSafeMa
 
 double as_number(Sum s) { return is_finite(s.hi) ? s.hi + s.lo : s.hi; }
 
+void NormPlan::reserve(std::span<const Buffer> list) {
+    make_chunks(list);
+    partials_.reserve(pieces.size());
+}
+
 Norm NormPlan::norm() {
     partials_.resize(pieces.size());
     const auto sum = [&](double scale) {

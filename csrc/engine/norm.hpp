@@ -30,6 +30,7 @@ double as_number(Sum s);
 class NormPlan : public Plan {
   public:
     Norm norm();
+    void reserve(std::span<const Buffer> list);  // so that make_chunks and norm() need no more memory for it
 
   private:
     std::vector<Partial> partials_;  // 16 bytes for each 128 KB and array

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <new>
 
 #include "engine/fpu.hpp"
 #include "engine/norm.hpp"
@@ -118,11 +119,25 @@ void clip_whole(const Job& job, const Piece& piece, const Request& request) {
         scale_piece({&src, at, std::min(kChunk, src.count - at)}, job.target(piece), by, Walk::in_cache);
 }
 
+NormPlan& list_plan() {
+    thread_local NormPlan plan;
+    return plan;
+}
+
+// Buffers that are clipped one after the other must not run out of memory between two of them.
+void reserve_for_largest(std::span<const Buffer> list) {
+    const auto smaller = [](const Buffer& a, const Buffer& b) { return a.count < b.count; };
+    const auto largest = std::max_element(list.begin(), list.end(), smaller);
+    if (largest != list.end()) list_plan().reserve({&*largest, 1});
+    for (const Buffer& b : list)
+        if (b.layout && !scratch()) throw std::bad_alloc();
+}
+
 }  // namespace
 
 Outcome clip_list(std::span<const Buffer> src, std::span<const Buffer> dst, const Request& request) {
     FpuGuard fpu;
-    thread_local NormPlan plan;
+    NormPlan& plan = list_plan();
     plan.make_chunks(src);
     const Job job(src, dst);
 
@@ -154,6 +169,7 @@ void clip_each(std::span<const Buffer> src, std::span<const Buffer> dst, const R
     FpuGuard fpu;
     thread_local Plan plan;
     plan.make_whole(src, kWholeElements);
+    reserve_for_largest(src);
     const Job job(src, dst);
     job.for_each(plan, [&](const Piece& piece, const Buffer&) { clip_whole(job, piece, request); });
     for (std::size_t i = 0; i < src.size(); ++i) {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -43,28 +45,34 @@ void wait_a_little(int spin) {
 }
 
 // Keeps a sleeping thread from being woken on the CPU of its waker, where the system can leave it waiting for
-// milliseconds though another CPU is idle (seen in one loop of three). Once awake it may run anywhere again.
+// milliseconds though another CPU is idle (seen in one loop of three). Once awake it may run wherever it could before.
 class Placement {
   public:
 #if defined(__linux__)
-    Placement() {  // on more CPUs than a cpu_set_t holds this fails: no CPU, and nothing is done below
-        if (sched_getaffinity(0, sizeof allowed_, &allowed_) != 0) CPU_ZERO(&allowed_);
-    }
-
     static int here() { return sched_getcpu(); }
-    void avoid(int cpu, std::thread::native_handle_type thread) const {
-        cpu_set_t others = allowed_;
-        if (cpu >= 0) CPU_CLR(cpu, &others);
-        if (CPU_COUNT(&others) > 0) pthread_setaffinity_np(thread, sizeof others, &others);
+    void avoid(int cpu, std::thread::native_handle_type thread) {  // by the waker
+        if (narrowed_.load() || cpu < 0) return;                   // still on its way from the last time
+        // on more CPUs than a cpu_set_t holds this fails, and nothing is done
+        if (pthread_getaffinity_np(thread, sizeof before_, &before_) != 0) return;
+        cpu_set_t others = before_;
+        CPU_CLR(cpu, &others);
+        if (CPU_COUNT(&others) == 0) return;
+        narrowed_.store(true);
+        pthread_setaffinity_np(thread, sizeof others, &others);
     }
-    void anywhere() const { sched_setaffinity(0, sizeof allowed_, &allowed_); }
+    void restore() {  // by the thread itself
+        if (!narrowed_.load()) return;
+        sched_setaffinity(0, sizeof before_, &before_);
+        narrowed_.store(false);
+    }
 
   private:
-    cpu_set_t allowed_;
+    cpu_set_t before_;
+    std::atomic<bool> narrowed_{false};
 #else
     static int here() { return -1; }
-    void avoid(int, std::thread::native_handle_type) const {}
-    void anywhere() const {}
+    void avoid(int, std::thread::native_handle_type) {}
+    void restore() {}
 #endif
 };
 
@@ -136,7 +144,8 @@ class Pool {
         SignalsBlocked inherited;  // Python's signals belong to the main thread
         while (workers_ < wanted) {
             try {
-                std::thread thread([this, self = workers_ + 1] { serve(self); });
+                const int self = workers_ + 1;
+                std::thread thread([this, self] { serve(self); });
                 threads_.push_back(thread.native_handle());
                 thread.detach();
             } catch (const std::system_error&) {
@@ -148,22 +157,23 @@ class Pool {
 
     void wake() {
         const int cpu = Placement::here();
-        for (const auto thread : threads_) placement_.avoid(cpu, thread);
+        for (std::size_t t = 0; t < threads_.size(); ++t) placement_[t + 1].avoid(cpu, threads_[t]);
         epoch_.notify_all();
     }
 
     void serve(int self) {
-        FpuGuard fpu;  // a new thread inherits its creator's state
+        FpuGuard fpu;            // a new thread inherits its creator's state
+        if (!scratch()) return;  // no memory: it never takes part, and whoever is there does the work
         std::uint32_t seen = 0;
         for (;;) {
-            seen = wait_for_change(seen);
+            seen = wait_for_change(self, seen);
             inside_.fetch_add(1);  // before the look at current_: run() clears it, then waits for inside_ == 0
             if (Job* job = current_.load(); job && self < job->partition.parts) job->work(self);
             inside_.fetch_sub(1);
         }
     }
 
-    std::uint32_t wait_for_change(std::uint32_t seen) {
+    std::uint32_t wait_for_change(int self, std::uint32_t seen) {
         for (int spin = 1; spin <= kSpins; ++spin) {
             const std::uint32_t now = epoch_.load();
             if (now != seen) return now;
@@ -172,7 +182,7 @@ class Pool {
         sleepers_.fetch_add(1);
         epoch_.wait(seen);
         sleepers_.fetch_sub(1);
-        placement_.anywhere();
+        placement_[self].restore();
         return epoch_.load();
     }
 
@@ -180,7 +190,7 @@ class Pool {
     Claim claim_[kMaxThreads];
     std::atomic<int> workers_{0};                           // changed under busy_
     std::vector<std::thread::native_handle_type> threads_;  // used under busy_
-    const Placement placement_;
+    Placement placement_[kMaxThreads];                      // of each worker, by its number
     std::atomic<Job*> current_{nullptr};
     std::atomic<std::uint32_t> epoch_{0};
     std::atomic<int> inside_{0};
@@ -243,6 +253,15 @@ int threads_for(std::int64_t bytes) {
     const Pool* now = pool.load();
     const std::int64_t each = loop || (now && now->awake()) ? kBytesAwake : kBytesToWake;
     return static_cast<int>(std::clamp<std::int64_t>(bytes / each, 1, most));
+}
+
+char* scratch() {
+    struct Free {
+        void operator()(char* block) const { std::free(block); }
+    };
+    thread_local std::unique_ptr<char, Free> block;
+    if (!block) block.reset(static_cast<char*>(std::aligned_alloc(64, kScratch)));
+    return block.get();
 }
 
 void run(const Partition& partition, Body body, void* context) {

@@ -7,6 +7,7 @@
 // just read (1.1 times faster in DRAM, 1.4 to 3.9 in cache than free claiming).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace fastclip {
@@ -30,6 +31,10 @@ struct Partition {
     std::int64_t grain;
     std::int64_t bound[kMaxThreads + 1];  // part t is [bound[t], bound[t + 1])
 };
+
+// Room that each thread has for itself: of the calling thread null if there is no memory, of a worker never.
+inline constexpr std::size_t kScratch = 256 << 10;
+char* scratch();
 
 using Body = void (*)(void* context, std::int64_t begin, std::int64_t end);
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
+#include <new>
 
 namespace fastclip {
 namespace {
@@ -46,6 +46,12 @@ void scatter_run(const char* dense, char* at, std::int64_t run, std::int64_t str
     for (std::int64_t i = 0; i < run; ++i) std::memcpy(at + i * stride, dense + i * kSize, kSize);
 }
 
+// A strided buffer goes through the scratch of the thread that takes the piece. The caller's is made here, where
+// failing leaves everything untouched.
+void make_room(const Buffer& b) {
+    if (b.layout && !scratch()) throw std::bad_alloc();
+}
+
 }  // namespace
 
 std::int64_t total_bytes(std::span<const Buffer> list) {
@@ -58,6 +64,7 @@ void Plan::make_chunks(std::span<const Buffer> list) {
     pieces.clear();
     std::int64_t total = 0;
     for (const Buffer& b : list) {
+        make_room(b);
         total += bytes(b);
         for (std::int64_t at = 0; at < b.count; at += kChunk)
             pieces.push_back({&b, at, std::min(kChunk, b.count - at)});
@@ -119,14 +126,6 @@ void scatter_elements(const Buffer& b, std::int64_t offset, std::int64_t count, 
             scatter_run<8>(dense, at, run, stride);
         dense += run * size;
     });
-}
-
-char* staging() {
-    struct Block {
-        alignas(64) char bytes[kChunk * 8];
-    };
-    thread_local const std::unique_ptr<Block> block = std::make_unique<Block>();
-    return block->bytes;
 }
 
 }  // namespace fastclip

@@ -34,7 +34,7 @@ std::int64_t total_bytes(std::span<const Buffer> list);
 void gather_elements(const Buffer& buffer, std::int64_t offset, std::int64_t count, char* dense);
 void scatter_elements(const Buffer& buffer, std::int64_t offset, std::int64_t count, const char* dense);
 
-char* staging();  // room for one chunk of any dtype, one block a thread
+static_assert(kScratch >= kChunk * sizeof(double), "one chunk of any dtype");
 
 // Gives f the address of the piece's elements as one dense block. The elements of a strided buffer come as a copy,
 // which is written back if f returns true.
@@ -45,7 +45,7 @@ void with_elements(const Piece& piece, F&& f) {
         f(b.data + piece.offset * info(b.dtype).size);
         return;
     }
-    char* dense = staging();
+    char* dense = scratch();
     gather_elements(b, piece.offset, piece.count, dense);
     if (f(dense)) scatter_elements(b, piece.offset, piece.count, dense);
 }

@@ -2,8 +2,8 @@
 """Norms of extreme values, in the spirit of the vectors that LAPACK tests its nrm2 with (Blue 1978, Anderson 2017).
 
 Every pair of values from 0 over subnormal numbers to the largest ones, infinity and NaN, in counts that fill less
-than a row, a row and several, as two arrays of one list: 289 pairs, 4 pairs of counts, 8 pairs of dtypes. For the squares
-that f16 and bf16 add in pairs, 300 elements of the second array.
+than a row, a row and several, as two arrays of one list: 289 pairs, 4 pairs of counts, 8 pairs of dtypes.
+300 elements are what it takes for f16 and bf16 to add squares in pairs.
 """
 
 import functools

@@ -2,14 +2,15 @@
 """Arrays at chosen places in memory, among bytes that must not be read or written."""
 
 import numpy as np
+from dtypes import F16
 
 #: around a row of f64 (8), of f32 (32), four vectors of any ISA (64), a line of f16 a stream (128), a chunk (32768)
 SIZES = [*range(71), *range(127, 130), *range(255, 261), 511, 512, 513, 1023, 1025, *range(32767, 32770), 33000]
 
 MARGIN = 64
 
-POISON = 0xFF  # NaN in either dtype: whoever counts one of them in returns NaN
-PAINT = 0x40  # 3.0 in f32, 32.5 in f64: whoever scales or clamps one of them changes it
+POISON = 0xFF  # NaN in every dtype: whoever counts one of them in returns NaN
+PAINT = 0x40  # 2.125 in f16, 3.0 in bf16 and f32, 32.5 in f64: whoever scales or clamps one of them changes it
 
 
 def offsets(dtype):
@@ -34,9 +35,10 @@ class Frame:
 
 
 def spread(dtype, n, seed=0):
-    """Numbers of both signs over 60 binary orders of magnitude, no two equal in practice."""
+    """Numbers of both signs over 60 binary orders of magnitude; f16: over 30, subnormal numbers among them."""
     rng = np.random.default_rng([seed, n])
-    return (rng.standard_normal(n) * np.exp2(rng.integers(-30, 31, n))).astype(dtype)
+    low, high = (-18, 12) if dtype == F16 else (-30, 31)  # 7 standard deviations stay below 65504
+    return (rng.standard_normal(n) * np.exp2(rng.integers(low, high, n))).astype(dtype)
 
 
 def copies(arrays):

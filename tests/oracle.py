@@ -1,83 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Exact references, and how far from them a result may be.
 
-Sums are exact: integers times a power of two. The square root is taken to 200 bits. What is compared with them is
-one f64 number, and every bound below says where it comes from. In all of them u = 2^-53.
+Sums and roots are those of exact.py. What is compared with them is one f64 number, and every bound below says where
+it comes from. In all of them u = 2^-53.
 """
 
 import math
 from fractions import Fraction
 
 import numpy as np
+from dtypes import F32, F64, HALVES, NARROW, PRODUCT_UNIT, UNIT, finfo, patterns
+from exact import root, sum_of_squares, to_float, ulps
 
-U32, U64 = Fraction(1, 2**24), Fraction(1, 2**53)
-UNIT = {np.dtype(np.float32): U32, np.dtype(np.float64): U64}
+U32, U64 = UNIT[F32], UNIT[F64]
 CHUNK, LANES_F32, LANES_F64 = 32768, 32, 8
-
-_BLOCK = 1 << 20  # elements at a time: sums of so many 32-bit pieces are exact in f64
-
-
-# ---- exact sums
-
-
-def _pieces(block, power):
-    """Yield integer pieces below 2^32 and the power of two that each stands for, over 2^53 (squares: 2^106)."""
-    mantissa = np.abs(np.ldexp(np.frexp(block)[0], 53)).astype(np.int64)
-    if power == 1:
-        yield mantissa & 0x7FFFFFF, 0
-        yield mantissa >> 27, 27
-        return
-    low, high = mantissa & 0x7FFFFFF, mantissa >> 27  # 27 and 26 bits
-    for product, shift in ((low * low, 0), (low * high, 28), (high * high, 54)):  # 28: the middle term counts twice
-        yield product & 0x7FFFFFF, shift
-        yield product >> 27, shift + 27
-
-
-def _exact_sum(arrays, power):
-    total = Fraction(0)
-    for a in arrays:
-        flat = np.asarray(a).reshape(-1)
-        for start in range(0, flat.size, _BLOCK):
-            block = flat[start : start + _BLOCK].astype(np.float64)
-            exponent = np.frexp(block)[1].astype(np.int64)
-            least = int(exponent.min())
-            sums = [0] * int(exponent.max() - least + 1)
-            for piece, shift in _pieces(block, power):
-                for i, s in enumerate(np.bincount(exponent - least, weights=piece.astype(np.float64))):
-                    sums[i] += int(s) << shift
-            whole = sum(s << (power * i) for i, s in enumerate(sums))
-            total += Fraction(whole) * Fraction(2) ** (power * (least - 53))
-    return total
-
-
-def sum_of_squares(arrays):
-    """The sum of the squares of all elements (finite ones), exactly."""
-    return _exact_sum(arrays, 2)
-
-
-def sum_of_magnitudes(arrays):
-    """The sum of the magnitudes of all elements (finite ones), exactly."""
-    return _exact_sum(arrays, 1)
-
-
-# ---- square roots and roundings
-
-
-def root(square):
-    """The square root of a Fraction, below it by less than 2^-200 of it."""
-    if square == 0:
-        return Fraction(0)
-    bits = square.numerator.bit_length() - square.denominator.bit_length()
-    shift = 2 * max(0, 201 - bits // 2)
-    return Fraction(math.isqrt((square.numerator << shift) // square.denominator), 1 << (shift // 2))
-
-
-def to_float(x):
-    """The f64 number nearest to a Fraction: infinity from half an ULP beyond the largest one."""
-    try:
-        return float(x)
-    except OverflowError:
-        return math.inf if x > 0 else -math.inf
 
 
 def norm(arrays):
@@ -87,19 +23,6 @@ def norm(arrays):
     if any(np.isinf(a).any() for a in arrays):
         return math.inf
     return to_float(root(sum_of_squares(arrays)))
-
-
-def ulp(x):
-    """The distance of f64 numbers around a positive Fraction (2^-1074 where they are subnormal)."""
-    exponent = x.numerator.bit_length() - x.denominator.bit_length()
-    if Fraction(2) ** exponent > x:
-        exponent -= 1
-    return Fraction(2) ** max(exponent - 52, -1074)
-
-
-def ulps(value, exact):
-    """How far a finite f64 number is from a positive Fraction, in ULPs of f64 there."""
-    return float(abs(Fraction(value) - exact) / ulp(exact))
 
 
 # ---- how far off a result may be
@@ -117,6 +40,18 @@ def sum_bound_f32(n):
     it may both be incomplete rows, one more), then 5 folds follow.
     """
     return rounding_errors(-(-n // LANES_F32) + 6)
+
+
+def sum_bound_halves(n):
+    """The relative error of an f16 or bf16 kernel's sum of squares over n elements.
+
+    From 128 elements on (a cache line for each stream) squares are added in pairs as f32. They are exact there, of
+    16 or 22 bits, and one rounding of the pair errs by 2^-24 of it at most. bf16's squares below 2^-126 err by 2^-150
+    each; a sum below n * 2^-100 is not made of pairs, so that is 2^-50 of it. Then as f32: the additions err by less,
+    since there are half as many.
+    """
+    pairs = U32 + Fraction(1, 2**50) if n >= 128 else 0
+    return (1 + pairs) * (1 + sum_bound_f32(n)) - 1
 
 
 def sum_bound_f64(n):
@@ -139,23 +74,28 @@ def dropped_f64(n):
 def norm_bound(arrays):
     """The relative error of the norm before its last rounding.
 
-    A list is summed by TwoSum from m chunk sums. f32: `sum_bound_f32` of a chunk, 1029 u, and nothing of note after
-    it. f64: `sum_bound_f64` of a chunk, with k = 4096; (m + 1) additions to lo, which is at most (m + k + 5) u S; and
-    2^-113 for errors left out of a sum that is at least 2^-900. A root halves them; the Newton step that takes it
+    A list is summed by TwoSum from m chunk sums. f32: `sum_bound_f32` of a chunk, 1030 u, and nothing of note after
+    it. f16 and bf16: `sum_bound_halves`, 2^-24 and a little. f64: `sum_bound_f64` of a chunk, with k = 4096; (m + 1)
+    additions to lo, which is at most (m + k + 5) u S; and 2^-113 for errors left out of a sum that is at least
+    2^-900. A root halves them: 1 - sqrt(1 - e) = e / (1 + sqrt(1 - e)) <= e / (2 - e). The Newton step that takes it
     leaves 2^-104: u^2 / 2 for its order, 3 u^2 for its three operations.
     """
     m = sum(-(-a.size // CHUNK) for a in arrays)
     k = CHUNK // LANES_F64
     error = sum_bound_f64(CHUNK) + (m + 1) * (m + k + 5) * U64**2 + Fraction(1, 2**113)
-    if any(a.dtype == np.float32 for a in arrays):
+    if any(a.dtype == F32 for a in arrays):
         error += sum_bound_f32(CHUNK)
-    return error / 2 + Fraction(1, 2**104)
+    largest = min(CHUNK, max((a.size for a in arrays if a.dtype in HALVES), default=0))
+    if largest:
+        error += sum_bound_halves(largest)
+    return error / (2 - error) + Fraction(1, 2**104)
 
 
 def norm_ulps(arrays):
     """How many ULPs of f64 a norm may be off: half for its last rounding, and `norm_bound`.
 
-    f64 lists: 0.5 + 2^-30. Lists with f32 in them: 515, which is 2^-20 ULP of f32.
+    f64 lists: 0.5 + 2^-30. Lists with f32 in them: 516, which is 2^-19 ULP of f32. Lists with longer f16 or bf16
+    arrays in them: 2^28 and a little, half an ULP of f32.
     """
     return 0.5 + float(norm_bound(arrays) / U64)
 
@@ -192,7 +132,12 @@ def coarsest(arrays):
 
 def all_normal(arrays):
     """Tell whether every element is 0 or a normal number: the condition of what is promised about clipped norms."""
-    return all(bool(((a == 0) | (np.abs(a) >= np.finfo(a.dtype).tiny)).all()) for a in arrays)
+    return all(bool(((a == 0) | (np.abs(a) >= finfo(a.dtype).tiny)).all()) for a in arrays)
+
+
+def slack(arrays):
+    """How far above the limit a norm is within it: two roundings of the coarsest product in the list."""
+    return 2 * max((PRODUCT_UNIT[a.dtype] for a in arrays), default=Fraction(0))
 
 
 def within(arrays, limit):
@@ -201,11 +146,11 @@ def within(arrays, limit):
 
 
 def must_clip(arrays, limit, square=None):
-    """Tell whether a norm is above limit * (1 + 2u); None where it is nearer to that than norms are known."""
+    """Tell whether a norm is above limit * (1 + slack); None where it is nearer to that than norms are known."""
     if limit == math.inf:
         return False
     square = sum_of_squares(arrays) if square is None else square
-    bound, error = Fraction(limit) * (1 + 2 * coarsest(arrays)), 2 * norm_bound(arrays)
+    bound, error = Fraction(limit) * (1 + slack(arrays)), 2 * norm_bound(arrays)
     if square > (bound * (1 + error)) ** 2:
         return True
     return False if square < (bound * (1 - error)) ** 2 else None
@@ -214,17 +159,17 @@ def must_clip(arrays, limit, square=None):
 def product(x, c):
     """The contract's clause 3 for a coefficient c, a Fraction: a list of what |x| * c may be, from low to high.
 
-    One for f32: RN(RN(x) * c) in f32, or in f64 below 2^-100. f64: mantissas are multiplied, then exponents added,
+    One for f32: RN(x * RN(c)) in f32, or x * c in f64 below 2^-100 and then rounded; f16 and bf16 are rounded from
+    that. f64: mantissas are multiplied, then exponents added,
     so that c has 53 bits whatever its size; a subnormal product is then rounded twice, and may be one off.
     """
     magnitude = np.abs(x)
     rounded = to_float(c)
-    if x.dtype == np.float32:
-        if rounded < 2.0**-100:
-            with np.errstate(under="ignore"):
-                return [(magnitude.astype(np.float64) * rounded).astype(np.float32)]
+    if x.dtype in NARROW:
         with np.errstate(under="ignore"):
-            return [magnitude * np.float32(rounded)]
+            if rounded < 2.0**-100:
+                return [(magnitude.astype(F64) * rounded).astype(F32).astype(x.dtype)]
+            return [(magnitude.astype(F32) * np.float32(rounded)).astype(x.dtype)]
     exponent = c.numerator.bit_length() - c.denominator.bit_length()
     mantissa, exponents = np.frexp(magnitude)
     with np.errstate(under="ignore"):
@@ -253,6 +198,25 @@ def check_clipped(before, after, limit, square=None):
         assert (np.signbit(x) == np.signbit(y)).all(), (x, y, limit)
     if all_normal(after):
         assert within(after, limit), f"clipped to {limit!r}, but the norm is {norm(after)!r}"
+
+
+def check_clipped_again(once, twice):
+    """Assert what a second clip may do to lists whose elements are 0 or normal numbers: clause 4.
+
+    f32 and f64: not one bit. A norm after rounding to f16 or bf16 is at most limit * (1 + u) and three small errors,
+    so c >= 1 - u(1 + 2^-10): an element in [2^e, 2^(e+1)) loses less than 2^e * 2u(1 + 2^-10), its ULP and less than
+    half of the next one. It is rounded to itself or its neighbour. Elements of finer dtypes beside it take the same c.
+    """
+    u = coarsest(once)
+    for x, y in zip(once, twice, strict=True):
+        if x.dtype in HALVES and UNIT[x.dtype] == u:
+            steps = patterns(x).astype(np.int64) - patterns(y).astype(np.int64)
+            assert ((steps >= 0) & (steps <= 1)).all(), (x, y)
+        elif any(a.dtype in HALVES for a in once):
+            x, y = x.astype(F64), y.astype(F64)
+            assert (np.abs(x - y) <= 2 * float(u) * np.abs(x)).all(), (x, y)
+        else:
+            assert same_bits(x, y), (x, y)
 
 
 # ---- bits

@@ -4,16 +4,14 @@
 import math
 
 import numpy as np
+from dtypes import BF16, DTYPES, F32, F64, finfo
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
-DTYPES = (F32, F64)
 
 
 def corner_values(dtype):
     """Positive finite numbers at which an implementation may go wrong, as Python floats."""
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     least, tiny, eps, most = (float(x) for x in (info.smallest_subnormal, info.tiny, info.eps, info.max))
     root_most = float(np.sqrt(dtype.type(most)))
     return [
@@ -41,13 +39,23 @@ def nonfinite_values():
 
 def elements(dtype, *, nonfinite=False):
     """Elements of one dtype: ordinary numbers, any number at all, and corner values of both signs."""
-    width = dtype.itemsize * 8
+    width = 32 if dtype == BF16 else dtype.itemsize * 8
+    most = float(finfo(dtype).max)
     corners = [0.0, -0.0, *(sign * x for x in corner_values(dtype) for sign in (1, -1))]
     if nonfinite:
         corners += nonfinite_values()
     ordinary = st.integers(-(2**20), 2**20).map(lambda k: k / 4096)
-    anything = st.floats(width=width, allow_nan=nonfinite, allow_infinity=nonfinite)
-    return st.one_of(ordinary, anything, st.sampled_from(corners))
+    anything = st.floats(-most, most, width=width)
+    if nonfinite:
+        anything = st.one_of(anything, st.sampled_from(nonfinite_values()))
+    return st.one_of(ordinary, anything, st.sampled_from(corners)).map(lambda x: float(dtype.type(x)))
+
+
+def _dense(dtype, shape, elements):
+    """Hypothesis' arrays, of bfloat16, too: those that it knows of f32, rounded."""
+    if dtype == BF16:
+        return hnp.arrays(F32, shape, elements=elements).map(lambda a: a.astype(BF16))
+    return hnp.arrays(dtype, shape, elements=elements)
 
 
 def arrays(dtypes=DTYPES, *, nonfinite=False, max_dims=3, max_side=9):
@@ -55,7 +63,7 @@ def arrays(dtypes=DTYPES, *, nonfinite=False, max_dims=3, max_side=9):
 
     def of(dtype):
         shapes = hnp.array_shapes(min_dims=0, max_dims=max_dims, min_side=0, max_side=max_side)
-        dense = hnp.arrays(dtype, shapes, elements=elements(dtype, nonfinite=nonfinite))
+        dense = _dense(dtype, shapes, elements(dtype, nonfinite=nonfinite))
         return st.one_of(dense, dense.map(np.asfortranarray))
 
     return st.sampled_from(dtypes).flatmap(of)
@@ -73,7 +81,7 @@ def vectors(dtypes=DTYPES, *, nonfinite=False, max_size=100):
         one = elements(dtype, nonfinite=nonfinite)
         constant = st.tuples(one, st.integers(1, max_size)).map(lambda t: np.full(t[1], t[0], dtype))
         short = st.lists(one, min_size=1, max_size=2).map(lambda v: np.array(v, dtype))
-        longer = hnp.arrays(dtype, st.integers(1, max_size), elements=one)
+        longer = _dense(dtype, st.integers(1, max_size), one)
         return st.one_of(short, constant, longer)
 
     return st.lists(st.sampled_from(dtypes).flatmap(of), min_size=1, max_size=3)

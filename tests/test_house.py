@@ -55,7 +55,7 @@ def test_the_lists_above_are_not_empty():
 MAY_IMPORT = {
     "_rules": set(),
     "_dtypes": set(),
-    "_errors": set(),
+    "_errors": {"_dtypes"},
     "_layout": set(),
     "_overlap": {"_layout"},
     "_arrays": {"_dtypes", "_errors", "_layout", "_overlap"},

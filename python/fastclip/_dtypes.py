@@ -41,3 +41,19 @@ def _is_bfloat16(dtype: np.dtype[Any]) -> bool:
 def is_wide(dtype: np.dtype[Any]) -> bool:
     """Tell whether sums need more than f64: the squares of all narrower types are exact there."""
     return dtype == np.float64
+
+
+def rounded(x: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]]:
+    """Return numbers in a dtype, to nearest in one rounding.
+
+    ml_dtypes rounds f64 to f32 before bfloat16. So the f32 is rounded to odd: of the two f32 around a number, the one
+    whose last bit is 1 stands on the same side of every tie as the number does.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if dtype in (np.float16, np.float32, np.float64):
+            return np.asarray(np.asarray(x).astype(dtype))
+        wide = np.asarray(x).astype(np.float64)
+        near = np.asarray(wide.astype(np.float32))
+        other = np.nextafter(near, np.where(wide > near, np.float32(np.inf), np.float32(-np.inf)))
+        keep = (near == wide) | np.isnan(wide) | (near.view(np.uint32) & 1 == 1)
+        return np.asarray(np.where(keep, near, other).astype(dtype))

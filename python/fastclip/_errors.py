@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from fastclip import _dtypes
+
 
 def show(value: object) -> str:
     """Describe a value in an error message: its type, and the value itself where it is short."""
@@ -21,7 +23,8 @@ def real(function: str, argument: str, value: Any) -> float:
     if type(value) is float:
         return value
     scalar = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
-    if isinstance(scalar, (bool, np.bool_)) or not isinstance(scalar, numbers.Real):
+    narrow = isinstance(scalar, np.generic) and _dtypes.supported(scalar.dtype)  # bfloat16 is no numbers.Real
+    if isinstance(scalar, (bool, np.bool_)) or not (narrow or isinstance(scalar, numbers.Real)):
         raise TypeError(f"{function}: {argument} is {show(value)}; expected a real number.")
     try:
         return float(scalar)

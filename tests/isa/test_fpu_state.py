@@ -16,7 +16,8 @@ import fpu
 import numpy as np
 import pytest
 from buffers import spread
-from strategies import DTYPES, F32, F64, corner_values
+from dtypes import DTYPES, F32, F64, finfo
+from strategies import corner_values
 
 import fastclip
 
@@ -39,10 +40,11 @@ def arrays():
     """Ordinary numbers, and subnormal ones that count: alone in their list, and as results."""
     for dtype in DTYPES:
         yield [spread(dtype, 1000), spread(dtype, 33)]
-        least = np.finfo(dtype).smallest_subnormal
+        least = finfo(dtype).smallest_subnormal
         yield [np.full(100, 3 * least, dtype), np.full(7, least, dtype)]
         yield [np.array(corner_values(dtype), dtype)]
     yield [spread(F32, 2000), spread(F64, 2000)]
+    yield [spread(dtype, 300) for dtype in DTYPES]
 
 
 CALLS = {

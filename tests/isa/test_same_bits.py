@@ -11,8 +11,9 @@ import numpy as np
 import oracle
 import pytest
 from buffers import Frame, offsets, spread
+from dtypes import BF16, DTYPES, F16, F32, F64, HALVES, rounded
 from hypothesis import given
-from strategies import DTYPES, F32, F64, array_lists, limits
+from strategies import array_lists, limits
 
 import fastclip
 
@@ -20,9 +21,11 @@ ISAS = fastclip.show_config()["isas"]
 THREADS = (1, 2, 3, 8)
 
 KINDS = {
+    "f16": [(F16, 18_000_000), (F16, 17), (F16, 3 * oracle.CHUNK + 5)],
+    "bf16": [(BF16, 17), (BF16, 18_000_000), (BF16, oracle.CHUNK)],
     "f32": [(F32, 9_000_000), (F32, 17), (F32, 3 * oracle.CHUNK + 5)],
     "f64": [(F64, 17), (F64, 4_500_000), (F64, oracle.CHUNK)],
-    "mixed": [(F32, 1_500_001), (F64, 3_000_000), (F32, 3_000_000), (F64, 1)],
+    "mixed": [(F32, 1_500_001), (F64, 2_000_000), (BF16, 3_000_001), (F32, 1_000_000), (F16, 3_000_000), (F64, 1)],
 }
 LIMIT = 0.37
 
@@ -75,7 +78,9 @@ def test_every_isa_and_thread_count_clamps_and_measures_alike(kind):
         m = fastclip.measure(arrays)
         if expected is None:
             expected, clamped = m, out
-            assert same(clamped, [np.clip(a, a.dtype.type(-0.25), a.dtype.type(0.125)) for a in arrays])
+            assert same(
+                clamped, [np.clip(a, rounded(-0.25, a.dtype), rounded(0.125, a.dtype)).astype(a.dtype) for a in arrays]
+            )
         assert m == expected, configuration
         assert same(out, clamped), configuration
 
@@ -164,8 +169,17 @@ def test_any_list_is_clipped_alike_on_every_isa(arrays, limit):
 
 
 # The order of summation is part of the contract: these bits may never change. The input is made of integers, so
-# that it depends on no library: element i (from 1) is ((i * 48271) mod 65537 - 32768) * 2^-20 / 3, in f32 with 25173.
+# that it depends on no library: element i (from 1) is ((i * 48271) mod 65537 - 32768) * 2^-20 / 3, in f32 with 25173;
+# in f16 and bf16, exact in both, ((i * 25173) mod 251 - 125) * 2^-((i * 7) mod 13).
 GOLDEN = {
+    ("float16", 1): "0x1.a000000000000p-2",
+    ("float16", 33): "0x1.80f06f629ce11p+6",
+    ("float16", 1000): "0x1.6a37aab348cd2p+9",  # 0.02 ULP of f32 beside the exact one: the pairs show
+    ("float16", 100_003): "0x1.ca95e6f0f2633p+12",
+    ("bfloat16", 1): "0x1.a000000000000p-2",
+    ("bfloat16", 33): "0x1.80f06f629ce11p+6",
+    ("bfloat16", 1000): "0x1.6a37aab348cd2p+9",
+    ("bfloat16", 100_003): "0x1.ca95e6f0f2633p+12",
     ("float32", 1): "0x1.3c75560000000p-9",
     ("float32", 33): "0x1.149a4e5a40adap-5",
     ("float32", 1000): "0x1.85621c07ee5c0p-3",
@@ -180,6 +194,11 @@ GOLDEN = {
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("n", [1, 33, 1000, 100_003])
 def test_bits_are_those_of_every_release(isa, dtype, n):
+    if dtype in HALVES:
+        i = np.arange(1, n + 1)
+        x = np.ldexp((i * 25173) % 251 - 125.0, -((i * 7) % 13)).astype(dtype)
+        assert fastclip.global_norm([x]).hex() == GOLDEN[str(dtype), n]
+        return
     multiplier = 25173 if dtype == F32 else 48271
     x = (((np.arange(1, n + 1) * multiplier) % 65537 - 32768) * 2.0**-20).astype(dtype)
     assert fastclip.global_norm([x / dtype.type(3)]).hex() == GOLDEN[str(dtype), n]

@@ -6,6 +6,7 @@ the test with the name of the case instead of ending pytest.
 """
 
 import ctypes
+import itertools
 import mmap
 import os
 import signal
@@ -14,11 +15,12 @@ import sys
 
 import numpy as np
 import pytest
+from dtypes import DTYPES
 
 import fastclip
 from fastclip import _core
 
-# around vectors, rows and blocks; from 1024 elements on, transforms align their stores first
+# around vectors, rows and blocks; from 1024 elements on, transforms align their stores first and walk as they are told
 COUNTS = [*range(514), *range(1020, 1060), 1200]
 RULE = _core.Rule(2.0, "propagate", False)
 
@@ -43,6 +45,7 @@ WRITES = {
     "clip reversed": lambda isa, x: fastclip.clip_by_norm_(x[::-1], 1e-3),
     "clip each": lambda isa, x: fastclip.clip_by_norm_([x], 1e-3),
     "clip by value": lambda isa, x: fastclip.clip_by_value_(x, -0.25, 0.25),
+    "clamp between": lambda isa, x: _core.kernel_clamp_between(isa, x, x, x, x),
 }
 COPIES = {
     "scale to": lambda isa, dst, src: _core.kernel_scale(isa, dst, src, 0.5),
@@ -51,8 +54,20 @@ COPIES = {
     "clip to": lambda isa, dst, src: _core.clip_list([src], [dst], 1e-3, None, RULE, True),
     "copy to": lambda isa, dst, src: _core.clip_list([src], [dst], 1e30, None, RULE, True),
     "clip by value to": lambda isa, dst, src: _core.clamp_list([src], [dst], -0.25, 0.25, True),
+    "clamp between, to": lambda isa, dst, src: _core.kernel_clamp_between(isa, dst, src, src, src),
 }
-CASES = len(COUNTS) * (2 * (len(READS) + len(WRITES)) + 4 * len(COPIES))
+WALKED_COPIES = {
+    "copy": _core.kernel_copy,
+    "scale": lambda isa, dst, src, walk: _core.kernel_scale(isa, dst, src, 0.5, walk),
+    "scale in f64": lambda isa, dst, src, walk: _core.kernel_scale(isa, dst, src, 2.0**-101, walk),
+    "clamp": lambda isa, dst, src, walk: _core.kernel_clamp(isa, dst, src, -0.25, 0.25, walk),
+    "clamp between": lambda isa, dst, src, walk: _core.kernel_clamp_between(isa, dst, src, src, src, walk),
+}
+WALKS = _core.walks()
+WALKED = [n for n in COUNTS if n % 64 < 2 or n >= 1020]  # walks differ from 1024 elements on, in reading from 64 on
+CASES = len(COUNTS) * (2 * (len(READS) + len(WRITES)) + 4 * len(COPIES)) + len(WALKED) * len(WALKS) * (
+    2 + 4 * len(WALKED_COPIES)
+)
 
 
 class Guarded:
@@ -103,18 +118,29 @@ def run_cases(isa, dtype, note):
             x[:] = values
             for target_end in (False, True):
                 y = target.array(values, target_end)
+                target_place = f"{place}, target {'ending' if target_end else 'starting'} at its own"
                 for name, copy in COPIES.items():
-                    case(name, n, f"{place}, target {'ending' if target_end else 'starting'} at its own")
+                    case(name, n, target_place)
                     copy(isa, y, x)
+                for walk, name in itertools.product(range(len(WALKS)), WALKED_COPIES if n in WALKED else ()):
+                    y[:] = 0
+                    case(f"{name}, {WALKS[walk]}", n, target_place)
+                    if name != "copy" or y.ctypes.data % 4 == 0:  # all that a copy promises
+                        WALKED_COPIES[name](isa, y, x, walk)
+            for walk in range(len(WALKS)) if n in WALKED else ():
+                case(f"first_outside, {WALKS[walk]}", n, place)
+                _core.kernel_first_outside(isa, x, -9.0, 9.0, walk)
     return cases
 
 
 def run_child(note, *arguments):
     note.write_text("before the first case")
-    return subprocess.run([sys.executable, __file__, note, *arguments], capture_output=True, text=True, timeout=120)
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    command = [sys.executable, __file__, note, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [str(dtype) for dtype in DTYPES])
 def test_nothing_beyond_an_array_is_touched(isa, dtype, tmp_path):
     note = tmp_path / "case"
     done = run_child(note, isa, dtype)

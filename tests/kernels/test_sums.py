@@ -8,13 +8,14 @@ import numpy as np
 import oracle
 import pytest
 from buffers import POISON, SIZES, Frame, offsets, spread
-from strategies import DTYPES, F32, F64
+from dtypes import BF16, DTYPES, F16, F32, F64, HALVES, NARROW, finfo
+from exact import sum_of_magnitudes, sum_of_squares
 
 from fastclip import _core
 
 KERNELS = {
-    "sumsq": (lambda isa, x: _core.kernel_sumsq(isa, x, 1.0), oracle.sum_of_squares),
-    "sumabs": (_core.kernel_sumabs, oracle.sum_of_magnitudes),
+    "sumsq": (lambda isa, x: _core.kernel_sumsq(isa, x, 1.0), sum_of_squares),
+    "sumabs": (_core.kernel_sumabs, sum_of_magnitudes),
 }
 each_kernel = pytest.mark.parametrize("kernel", KERNELS)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -22,7 +23,9 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 def bound(kernel, x, exact):
     """How far from the exact sum hi + lo may be: see oracle.py."""
-    if x.dtype == F32:
+    if x.dtype in HALVES and kernel == "sumsq":
+        return oracle.sum_bound_halves(x.size) * exact
+    if x.dtype in NARROW:
         return oracle.sum_bound_f32(x.size) * exact
     return oracle.sum_bound_f64(x.size) * exact + (oracle.dropped_f64(x.size) if kernel == "sumsq" else 0)
 
@@ -55,14 +58,18 @@ def fold(a, add):
     return tuple(float(part[0]) for part in a)
 
 
-def order_f32(terms):
-    """The sum as 32 lanes of f64: four streams of 8 lanes, an odd number of lines long, then the rest in turn."""
-    lines = terms.size // (4 * 16)
-    length = 16 * ((lines - 1) | 1) if lines else 0
-    streams, rest = terms[: 4 * length].reshape(4, -1, 8), terms[4 * length :]
+def stream_length(x):
+    """Four streams, each an odd number of cache lines long."""
+    line = 64 // x.dtype.itemsize
+    lines = x.size // (4 * line)
+    return line * ((lines - 1) | 1) if lines else 0
+
+
+def order_lanes(streams, rest):
+    """The sum as 32 lanes of f64: four streams of 8 lanes (stream, row, lane), then the rest in turn."""
     tail = np.zeros((-(-rest.size // 32), 32))
     tail.reshape(-1)[: rest.size] = rest
-    rows = [streams[:, i].ravel() for i in range(length // 8)] + list(tail)
+    rows = [*streams.transpose(1, 0, 2).reshape(-1, 32), *tail]
     lanes = np.zeros(32)
     for row in rows:
         lanes = lanes + row
@@ -86,17 +93,36 @@ def order_f64(terms, errors):
     return fold([hi, lo], add)
 
 
+def pairs(streams):
+    """The squares of elements i and i + 8 in each 16 of a stream, added as f32."""
+    with np.errstate(over="ignore", under="ignore"):
+        squares = np.square(streams.astype(F32)).reshape(4, -1, 2, 8)
+        return (squares[:, :, 0] + squares[:, :, 1]).astype(F64)
+
+
 def in_order(kernel, x):
     """What the kernel must return, to the bit: the order is a promise (contract, clause 2)."""
-    wide = x.astype(np.float64)
-    if x.dtype == F32:
-        return order_f32(wide * wide if kernel == "sumsq" else np.abs(wide))
+    if x.dtype in NARROW:
+        wide = x.astype(F64)
+        terms, length = wide * wide if kernel == "sumsq" else np.abs(wide), stream_length(x)
+        rest = terms[4 * length :]
+        if kernel == "sumsq" and x.dtype in HALVES:
+            sum_of_pairs = order_lanes(pairs(x[: 4 * length]), rest)
+            if x.dtype == F16 or (math.isfinite(sum_of_pairs[0]) and sum_of_pairs[0] >= x.size * 2.0**-100):
+                return sum_of_pairs
+        return order_lanes(terms[: 4 * length].reshape(4, -1, 8), rest)
     if kernel == "sumabs":
         return order_f64(np.abs(x), np.zeros(x.size))
     square = x * x
     high, low = split(x)
     error = ((high * high - square) + 2.0 * high * low) + low * low
     return order_f64(square, np.where(square >= 2.0**-960, error, 0.0))
+
+
+def exact_squares(x):
+    """The sum of squares of bf16 as f64, pairs left aside."""
+    squares, length = np.square(x.astype(F64)), stream_length(x)
+    return order_lanes(squares[: 4 * length].reshape(4, -1, 8), squares[4 * length :])
 
 
 @each_kernel
@@ -161,7 +187,7 @@ def test_scaled_squares_are_those_of_scaled_elements(isa, exponent):
     for n in (0, 1, 7, 8, 9, 100, 4097):
         x = np.ldexp(spread(F64, n), -exponent)
         hi, lo = _core.kernel_sumsq(isa, x, scale)
-        exact = oracle.sum_of_squares([x]) * Fraction(2) ** (2 * exponent)
+        exact = sum_of_squares([x]) * Fraction(2) ** (2 * exponent)
         assert abs(Fraction(hi) + Fraction(lo) - exact) <= oracle.sum_bound_f64(n) * exact, n
 
 
@@ -171,15 +197,49 @@ def test_a_sum_beyond_f64_is_infinite_and_nothing_else(isa):
         assert _core.kernel_sumabs(isa, np.full(n + 1, 1.5e308)) == (math.inf, 0.0)
 
 
-def test_f32_never_leaves_the_range(isa):
-    most, least = np.finfo(F32).max, np.finfo(F32).smallest_subnormal
-    for n in (1, 33, 32768):
-        for value in (most, least):
-            check("sumsq", isa, np.full(n, value))
-            check("sumabs", isa, np.full(n, value))
+@pytest.mark.parametrize("dtype", NARROW, ids=str)
+def test_f32_and_narrower_never_leave_the_range(isa, dtype):
+    for n in (1, 33, 127, 128, 200, 32768):
+        for value in (finfo(dtype).max, finfo(dtype).smallest_subnormal):
+            check("sumsq", isa, np.full(n, value, dtype))
+            check("sumabs", isa, np.full(n, value, dtype))
 
 
-@pytest.mark.parametrize("dtype", [np.int32, np.int16, np.complex64, ">f4", ">f2"])
+def test_squares_of_bf16_beyond_f32_are_added_as_f64(isa):
+    """On either side of both bounds: where pairs overflow, and where what they lose could be seen in the sum."""
+    orders = set()
+    for n in (127, 128, 500, 4096, 32768):
+        x = spread(BF16, n).astype(F64)
+        for exponent in (*range(-90, -9, 4), *range(30, 64, 2), *range(64, 96, 4)):
+            y = np.ldexp(x, exponent).astype(BF16)
+            check("sumsq", isa, y)
+            assert _core.kernel_sumsq(isa, y, 1.0) == in_order("sumsq", y), (n, exponent)
+            orders.add((n >= 128, exact_squares(y) == in_order("sumsq", y)))
+    assert orders == {(False, True), (True, True), (True, False)}
+
+
+def test_one_square_of_bf16_beyond_f32_is_enough(isa):
+    for n in (128, 200, 2048):
+        for place in (0, 8, 31, 40, 127):
+            x = np.ones(n, BF16)
+            x[place] = 2.0**64
+            assert _core.kernel_sumsq(isa, x, 1.0) == (2.0**128, 0.0), (n, place)
+            x[:] = 2.0**-80
+            assert _core.kernel_sumsq(isa, x, 1.0) == (n * 2.0**-160, 0.0)
+
+
+def test_the_bound_below_which_squares_of_bf16_are_added_as_f64(isa):
+    """A sum of exactly n * 2^-100 is made of pairs, one an ULP below it is not: what 2^-150 rounds to tells."""
+    n = 128
+    x = np.full(n, 2.0**-75, BF16)  # squares: 2^-150, a tie, which f32 makes 0
+    x[0] = x[9] = 2.0**-47  # 2 * 2^-94 = 128 * 2^-100
+    assert _core.kernel_sumsq(isa, x, 1.0) == (2.0**-93, 0.0)
+    x[9] = math.ldexp(255.0, -55)
+    assert _core.kernel_sumsq(isa, x, 1.0) == in_order("sumsq", x) == exact_squares(x)
+    assert exact_squares(x)[0] != order_lanes(pairs(x), x[:0])[0]
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int16, np.uint16, "V2", np.complex64, ">f4", ">f2"])
 def test_other_dtypes_are_refused(isa, dtype):
     with pytest.raises(TypeError, match="one dense array"):
         _core.kernel_sumabs(isa, np.zeros(3, dtype))

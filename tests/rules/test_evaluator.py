@@ -15,7 +15,7 @@ from fastclip import _core
 from fastclip._rules import Rule, coefficient, norm_of
 
 SLACK = 2.0
-ROUNDS = (2.0**-24, 2.0**-53)
+ROUNDS = (2.0**-24, 2.0**-53)  # of products: of f16, bf16 and f32, and of f64
 SCALES = (1.0, 2.0**600, 2.0**-600)
 LEAST, TINY, MOST = 5e-324, 2.0**-1022, float.fromhex("0x1.fffffffffffffp+1023")
 

@@ -7,7 +7,7 @@ import numpy as np
 import oracle
 import pytest
 from buffers import copies
-from strategies import DTYPES
+from dtypes import DTYPES
 
 import fastclip
 from fastclip._rules import POLICIES

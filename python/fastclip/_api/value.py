@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastclip import _errors
+from fastclip import _dtypes, _errors
 from fastclip._api.results import results
 from fastclip._arrays import gather, like, one_array
 from fastclip._backends.reference import clamp
@@ -90,12 +90,11 @@ def _bound(argument: str, value: Any, array: Array) -> Array:
         bound = np.asarray(value)
     except ValueError:  # lists of unequal lengths
         bound = np.asarray(None)
-    if bound.dtype.kind not in "fiu" or isinstance(value, np.ma.MaskedArray):
+    real = bound.dtype.kind in "fiu" or _dtypes.supported(bound.dtype)
+    if not real or isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"clip_by_value: {argument} is {_errors.show(value)}; expected real numbers.")
-    with np.errstate(over="ignore", invalid="ignore"):
-        bound = bound.astype(array.dtype)
     try:
-        return np.broadcast_to(bound, array.shape)
+        return np.broadcast_to(_dtypes.rounded(bound, array.dtype), array.shape)
     except ValueError:
         raise ValueError(
             f"clip_by_value: {argument} has shape {bound.shape}, which does not broadcast to t's, {array.shape}."

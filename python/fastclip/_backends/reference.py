@@ -139,8 +139,9 @@ def clamp(a: Array, lo: Any, hi: Any) -> Array:
 
     By selection, since `np.maximum` and `np.clip` may make 0.0 of -0.0.
     """
-    clamped = np.where(a > hi, hi, a)
-    clamped = np.where(clamped < lo, lo, clamped)
+    with np.errstate(invalid="ignore"):  # ml_dtypes' comparisons of NaN
+        clamped = np.where(a > hi, hi, a)
+        clamped = np.where(clamped < lo, lo, clamped)
     return np.where(np.isnan(lo) | np.isnan(hi), a.dtype.type(np.nan), clamped)
 
 
@@ -226,10 +227,10 @@ class Reference:
             return NotImplemented
         self._calls += 1
         for to, a in _targets(arrays, out):
-            with np.errstate(over="ignore"):
-                least, most = a.dtype.type(lo), a.dtype.type(hi)
-            bounds_are_nan = np.isnan(least) or np.isnan(most)
-            if to is not a or bounds_are_nan or ((a < least) | (a > most)).any():
+            least, most = _dtypes.rounded(lo, a.dtype), _dtypes.rounded(hi, a.dtype)
+            with np.errstate(invalid="ignore"):
+                outside = ((a < least) | (a > most)).any()
+            if to is not a or outside or np.isnan(least) or np.isnan(most):
                 to[...] = clamp(a, least, most)
         return None
 
@@ -251,8 +252,7 @@ class Reference:
     def norm_into(self, array: Any, out: Any) -> Any:
         """Write the norm of one array into `out`."""
         self._calls += 1
-        with np.errstate(over="ignore"):
-            out[...] = _norm([array]).value()
+        out[...] = _dtypes.rounded(_norm([array]).value(), out.dtype)
 
     def measure_list(self, arrays: Any) -> Any:
         """Return the statistics of a list and of each array."""
@@ -266,7 +266,8 @@ class Reference:
             total = _add(total, (hi, lo))
             zeros = a.size - int(np.count_nonzero(a))
             bad = a.size - int(np.count_nonzero(np.isfinite(a)))
-            largest = float(np.max(np.abs(a), initial=0.0))
+            with np.errstate(invalid="ignore"):
+                largest = float(np.max(np.abs(a), initial=0.0))
             each.append((_norm([a]).value(), hi + lo if math.isfinite(hi) else hi, largest, bad, zeros))
         sumabs = total[0] + total[1] if math.isfinite(total[0]) else total[0]
         maxabs = float(np.max([row[2] for row in each], initial=0.0))

@@ -224,7 +224,7 @@ def objects(tmp_path_factory):
     for isa, flags in ROWS.items():
         command = [*base, *flags, "-c", str(CSRC / "kernels" / "kernels.cpp"), "-o", str(folder / f"{isa}.o")]
         running[isa] = subprocess.Popen(command)
-    assert [p.wait(60) for p in running.values()] == [0] * len(ROWS)
+    assert [p.wait(300) for p in running.values()] == [0] * len(ROWS)
     return {isa: folder / f"{isa}.o" for isa in ROWS}
 
 

@@ -20,7 +20,7 @@ lint: .venv/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(find csrc benchmarks -name '*.[ch]pp')
+	$(BIN)/clang-format --dry-run --Werror $$(find csrc benchmarks tests -name '*.[ch]pp')
 
 bench: .venv/test.stamp
 	$(BIN)/python benchmarks/run.py $(BENCH_OPTIONS)

@@ -5,15 +5,14 @@ import ast
 import dataclasses
 import doctest
 import inspect
-import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
+import buildfiles
 import pytest
 
 import fastclip
@@ -212,17 +211,7 @@ def test_a_public_name_is_documented(public):
 # ---- what a compiled kernel holds
 
 
-def cmake_lists(text):
-    """The variables that set() and list(APPEND) give in a CMake file, their own references filled in."""
-    found = {}
-    for verb, variable, values in re.findall(r"\b(set|list)\((?:APPEND )?([\w]+) ([^)]*)\)", text):
-        filled = re.sub(r"\$\{(\w+)\}", lambda m: " ".join(found[m[1]]), values.replace('""', ""))
-        found[variable] = [*(found.get(variable, []) if verb == "list" else []), *filled.split()]
-    return found
-
-
-ISAS = cmake_lists((CSRC / "isa" / "isas.cmake").read_text("utf-8"))
-ROWS = ISAS["FASTCLIP_ISAS"] if X86 else ["baseline"]
+ROWS = buildfiles.rows(platform.machine())
 # which vector registers the disassembly shows, and which it must not show
 REGISTERS = {"baseline": ("xmm", "[yz]mm|%k[0-7]"), "avx2": ("ymm", "zmm|%k[0-7]"), "avx512": ("zmm", None)}
 
@@ -231,13 +220,9 @@ REGISTERS = {"baseline": ("xmm", "[yz]mm|%k[0-7]"), "avx2": ("ymm", "zmm|%k[0-7]
 def objects(tmp_path_factory):
     """The kernels of every ISA, compiled as the build does it."""
     folder = tmp_path_factory.mktemp("kernels")
-    common = cmake_lists(re.sub(r"#.*", "", (CSRC / "CMakeLists.txt").read_text("utf-8")))
-    options = [*common["COMMON_OPTIONS"], *common["HARDENING_OPTIONS"]]
-    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
-    base = [*compiler.split(), "-std=c++20", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-DNDEBUG"]
+    base = [*buildfiles.compiler(), *buildfiles.options(platform.machine())]
     running = {}
-    for isa in ROWS:
-        flags = [*options, *ISAS[f"FASTCLIP_FLAGS_{isa}"], f"-DFASTCLIP_ISA={isa}", f"-I{CSRC}"]
+    for isa, flags in ROWS.items():
         command = [*base, *flags, "-c", str(CSRC / "kernels" / "kernels.cpp"), "-o", str(folder / f"{isa}.o")]
         running[isa] = subprocess.Popen(command)
     assert [p.wait(300) for p in running.values()] == [0] * len(ROWS)
@@ -249,7 +234,7 @@ def output(*command):
 
 
 def test_every_row_is_compiled_in():
-    assert list(_core.compiled_isas()) == ROWS
+    assert list(_core.compiled_isas()) == list(ROWS)
     assert not X86 or set(ROWS) == set(REGISTERS)
 
 

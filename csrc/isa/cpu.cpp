@@ -34,6 +34,11 @@ bool supported<Isa::avx512>() {
     return supported<Isa::avx2>() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+#elif defined(__aarch64__)
+template <>
+bool supported<Isa::neon>() {  // part of the architecture
+    return true;
+}
 #endif
 
 }  // namespace fastclip::cpu

@@ -11,3 +11,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$" AND NOT MSVC)
   set(FASTCLIP_FLAGS_avx512 ${FASTCLIP_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl
                             -mprefer-vector-width=512)
 endif()
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$" AND NOT MSVC)
+  list(APPEND FASTCLIP_ISAS neon)
+  set(FASTCLIP_FLAGS_neon -DFASTCLIP_NEON)
+endif()

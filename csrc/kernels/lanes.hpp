@@ -13,6 +13,8 @@
 #include "kernels/simd/avx512.hpp"
 #elif defined(__AVX2__)
 #include "kernels/simd/avx2.hpp"
+#elif defined(FASTCLIP_NEON)  // a flag of its row: every arm64 has NEON, and baseline stays plain loops
+#include "kernels/simd/neon.hpp"
 #else
 #include "kernels/simd/plain.hpp"
 #endif
@@ -28,6 +30,9 @@ using WidenVec = Avx2;  // f32 to f64: 102 GB/s with 256-bit conversions, 61 wit
 #elif defined(__AVX2__)
 using Vec = Avx2;
 using WidenVec = Avx2;
+#elif defined(FASTCLIP_NEON)
+using Vec = Neon;
+using WidenVec = Neon;
 #else
 using Vec = Plain;
 using WidenVec = Plain;

@@ -107,7 +107,7 @@ def memory_table(rows: Sequence[Growth]) -> str:
     lines = ["Memory: bytes by which one clipping call raises the process's peak"]
     for row in rows:
         lines.append(
-            f"{row.workload}  {row.call:15s} data {row.data / 1e6:.1f} MB, result {row.result / 1e6:.1f} MB; "
+            f"{row.workload}  {row.call:18s} data {row.data / 1e6:.1f} MB, result {row.result / 1e6:.1f} MB; "
             f"raised by {row.extra / 1e6:.2f} MB, allowed {row.allowed / 1e6:.2f} MB: "
             f"{'pass' if row.passed else 'MISSED'}"
         )

@@ -86,9 +86,13 @@ class _Turns:
             self._calibrate(name)
 
     def _calibrate(self, name: str) -> None:
-        """Find out how many calls make a batch."""
+        """Find out how many calls make a batch, and with peers how fast they are once their threads are in place.
+
+        The limit's threads are in place from the start, and its loops have been timed already.
+        """
         calls, best = 1, math.inf
-        deadline = time.monotonic() + PATIENCE
+        patience = PATIENCE / 10 if isinstance(self.contestants[name], Limit) else PATIENCE
+        deadline = time.monotonic() + patience
         while best * calls < BATCH or time.monotonic() < deadline:
             best = min(best, self.contestants[name].sample(calls))
             calls = max(1, math.ceil(1.2 * BATCH / best))

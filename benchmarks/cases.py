@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The named workloads, as lists of shapes."""
+"""The named workloads: lists of shapes, their dtype, and the operations that are timed on them."""
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Shape = tuple[int, ...]
-FloatArray = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[Any]  # of float16, ml_dtypes.bfloat16 or float32
 
+IN_PLACE = ("within", "clip", "value")  # by global norm within the limit; beyond it; by value
 SCALE = 1e-2  # a gradient's usual size; far from both ends of the range, so that no peer meets a denormal
 
 
@@ -21,8 +24,22 @@ class Workload:
     """Name a list of array shapes; `kind` decides which bars hold for it."""
 
     name: str
-    kind: str  # "small", "cache" or "memory"
+    kind: str  # "small", "cache", "memory", or "call" for a single NumPy call
     shapes: tuple[Shape, ...]
+    operations: tuple[str, ...] = IN_PLACE
+    dtype: str = "f32"  # or "f16", "bf16"
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """Return the dtype; bfloat16 needs ml_dtypes."""
+        if self.dtype == "bf16":
+            return np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+        return np.dtype({"f16": np.float16, "f32": np.float32}[self.dtype])
+
+    @property
+    def itemsize(self) -> int:
+        """Return the bytes of an element."""
+        return 4 if self.dtype == "f32" else 2
 
     @property
     def elements(self) -> int:
@@ -31,8 +48,13 @@ class Workload:
 
     @property
     def nbytes(self) -> int:
-        """Count the bytes of all arrays in f32."""
-        return 4 * self.elements
+        """Count the bytes of all arrays."""
+        return self.itemsize * self.elements
+
+    @property
+    def possible(self) -> bool:
+        """Tell whether its dtype exists here."""
+        return self.dtype != "bf16" or importlib.util.find_spec("ml_dtypes") is not None
 
     def arrays(self, seed: int = 0) -> list[FloatArray]:
         """Make the arrays, normally distributed, the same for the same seed."""
@@ -41,7 +63,7 @@ class Workload:
         for shape in self.shapes:
             array = rng.standard_normal(shape, dtype=np.float32)
             array *= np.float32(SCALE)
-            made.append(array)
+            made.append(array.astype(self.numpy_dtype, copy=False))
         return made
 
 
@@ -93,8 +115,12 @@ WORKLOADS: dict[str, Workload] = {
         Workload("cache_1mb", "cache", ((256, 256),) * 4),
         Workload("cache_4mb", "cache", ((512, 512),) * 4),
         Workload("cache_16mb", "cache", ((1024, 1024),) * 4),
-        Workload("one64mb", "memory", ((1 << 24,),)),
-        Workload("resnet50", "memory", _resnet50()),
+        Workload("one64mb", "memory", ((1 << 24,),), (*IN_PLACE, "clip_out", "clip_new")),
+        Workload("resnet50", "memory", _resnet50(), (*IN_PLACE, "clip_new")),
         Workload("gpt2", "memory", _gpt2()),
+        Workload("gpt2_f16", "memory", _gpt2(), ("within", "clip"), "f16"),
+        Workload("gpt2_bf16", "memory", _gpt2(), ("within", "clip"), "bf16"),
+        Workload("rows64mb", "memory", ((4096, 4096),), ("rows",)),
+        *(Workload(f"clip_{n}", "call", ((n,),), ("positional", "keywords")) for n in (1, 10, 100, 1000)),
     )
 }

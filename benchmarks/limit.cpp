@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The memory limit: how long one pass over the caller's own buffers takes when a pass does nothing but read them
-// (xor of all words), or read, multiply by exactly 1.0f and write them back. Plain C ABI, loaded by limit.py.
+// The memory limit: how long one pass over the caller's own buffers takes when a pass does nothing but read them, or
+// read them and write them back, or copy them elsewhere past the cache. Plain C ABI, loaded by limit.py.
 //
 // It has to be the fastest plain loop that there is, or "within 5 % of the limit" says nothing:
 // - every loop body starts on a 64-byte bound, so that no load straddles two cache lines;
@@ -18,125 +18,19 @@
 #include <thread>
 #include <vector>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#define FC_TARGET(isa) __attribute__((target(isa)))
-#endif
+#include "limit_loops.hpp"
 
 namespace {
 
-constexpr std::size_t kLine = 64;
 constexpr int kSpins = 1 << 14;  // about 0.3 ms, then yield: the other thread may be waiting for this very core
+
+enum Pass { kRead, kWrite, kCopy };
 
 struct Span {
     char* data;
+    char* copy;  // where a copy goes; data and copy are as far from a cache line's begin
     std::size_t bytes;
 };
-
-using Read = std::uint32_t (*)(const char*, std::size_t);
-using Write = void (*)(char*, std::size_t, float);
-
-struct Variant {
-    const char* name;
-    bool supported;
-    Read read;  // both take words that begin on a line
-    Write write;
-};
-
-std::uint32_t read_words(const char* p, std::size_t bytes) {
-    const auto* words = reinterpret_cast<const std::uint32_t*>(p);
-    std::uint32_t seen = 0;
-    for (std::size_t i = 0; i < bytes / 4; ++i) seen ^= words[i];
-    return seen;
-}
-
-void write_words(char* p, std::size_t bytes, float k) {
-    auto* x = reinterpret_cast<float*>(p);
-    for (std::size_t i = 0; i < bytes / 4; ++i) x[i] *= k;
-}
-
-#if defined(__x86_64__)
-
-template <int kUnroll>
-FC_TARGET("avx2")
-std::uint32_t read_avx2(const char* p, std::size_t bytes) {
-    constexpr std::size_t kStep = 32 * kUnroll;
-    __m256i seen[kUnroll] = {};
-    std::size_t i = 0;
-    for (; i + kStep <= bytes; i += kStep) {
-        for (int j = 0; j < kUnroll; ++j) {
-            seen[j] = _mm256_xor_si256(seen[j], _mm256_load_si256(reinterpret_cast<const __m256i*>(p + i + 32 * j)));
-        }
-    }
-    for (int j = 1; j < kUnroll; ++j) seen[0] = _mm256_xor_si256(seen[0], seen[j]);
-    alignas(32) std::uint32_t words[8];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(words), seen[0]);
-    return read_words(reinterpret_cast<const char*>(words), sizeof words) ^ read_words(p + i, bytes - i);
-}
-
-template <int kUnroll>
-FC_TARGET("avx2")
-void write_avx2(char* p, std::size_t bytes, float k) {
-    constexpr std::size_t kStep = 32 * kUnroll;
-    const __m256 factor = _mm256_set1_ps(k);
-    std::size_t i = 0;
-    for (; i + kStep <= bytes; i += kStep) {
-        for (int j = 0; j < kUnroll; ++j) {
-            auto* x = reinterpret_cast<float*>(p + i + 32 * j);
-            _mm256_store_ps(x, _mm256_mul_ps(factor, _mm256_load_ps(x)));
-        }
-    }
-    write_words(p + i, bytes - i, k);
-}
-
-template <int kUnroll>
-FC_TARGET("avx512f")
-std::uint32_t read_avx512(const char* p, std::size_t bytes) {
-    constexpr std::size_t kStep = 64 * kUnroll;
-    __m512i seen[kUnroll] = {};
-    std::size_t i = 0;
-    for (; i + kStep <= bytes; i += kStep) {
-        for (int j = 0; j < kUnroll; ++j) seen[j] = _mm512_xor_si512(seen[j], _mm512_load_si512(p + i + 64 * j));
-    }
-    for (int j = 1; j < kUnroll; ++j) seen[0] = _mm512_xor_si512(seen[0], seen[j]);
-    alignas(64) std::uint32_t words[16];
-    _mm512_store_si512(words, seen[0]);
-    return read_words(reinterpret_cast<const char*>(words), sizeof words) ^ read_words(p + i, bytes - i);
-}
-
-template <int kUnroll>
-FC_TARGET("avx512f")
-void write_avx512(char* p, std::size_t bytes, float k) {
-    constexpr std::size_t kStep = 64 * kUnroll;
-    const __m512 factor = _mm512_set1_ps(k);
-    std::size_t i = 0;
-    for (; i + kStep <= bytes; i += kStep) {
-        for (int j = 0; j < kUnroll; ++j) {
-            auto* x = reinterpret_cast<float*>(p + i + 64 * j);
-            _mm512_store_ps(x, _mm512_mul_ps(factor, _mm512_load_ps(x)));
-        }
-    }
-    write_words(p + i, bytes - i, k);
-}
-
-#endif
-
-const std::vector<Variant>& variants() {
-#if defined(__x86_64__)
-    static const bool avx2 = __builtin_cpu_supports("avx2");
-    static const bool avx512 = __builtin_cpu_supports("avx512f");
-#endif
-    static const std::vector<Variant> all = {
-        {"baseline", true, read_words, write_words},
-#if defined(__x86_64__)
-        {"avx2 x4", avx2, read_avx2<4>, write_avx2<4>},
-        {"avx2 x8", avx2, read_avx2<8>, write_avx2<8>},
-        {"avx512 x4", avx512, read_avx512<4>, write_avx512<4>},
-        {"avx512 x8", avx512, read_avx512<8>, write_avx512<8>},
-#endif
-    };
-    return all;
-}
 
 class Barrier {
   public:
@@ -168,8 +62,8 @@ class Barrier {
 };
 
 // One contiguous byte range of the whole list for each thread, as spans of the thread's own. Cuts fall on line bounds.
-std::vector<std::vector<Span>> split(const std::uint64_t* pointers, const std::uint64_t* bytes, std::size_t count,
-                                     int threads) {
+std::vector<std::vector<Span>> split(const std::uint64_t* pointers, const std::uint64_t* copies,
+                                     const std::uint64_t* bytes, std::size_t count, int threads) {
     std::uint64_t total = 0;
     for (std::size_t i = 0; i < count; ++i) total += bytes[i];
     const auto parts = static_cast<std::uint64_t>(threads);
@@ -178,6 +72,7 @@ std::vector<std::vector<Span>> split(const std::uint64_t* pointers, const std::u
     std::uint64_t part = 0;
     for (std::size_t i = 0; i < count; ++i) {
         std::uint64_t address = pointers[i];
+        std::uint64_t copy = copies[i];
         std::uint64_t left = bytes[i];
         while (left > 0) {
             const std::uint64_t end = part + 1 < parts ? total * (part + 1) / parts : total;
@@ -187,8 +82,10 @@ std::vector<std::vector<Span>> split(const std::uint64_t* pointers, const std::u
             }
             const std::uint64_t room = end - done;
             const std::uint64_t take = std::min(left, room + (kLine - (address + room) % kLine) % kLine);
-            spans[part].push_back({reinterpret_cast<char*>(address), static_cast<std::size_t>(take)});
+            spans[part].push_back(
+                {reinterpret_cast<char*>(address), reinterpret_cast<char*>(copy), static_cast<std::size_t>(take)});
             address += take;
+            copy += take;
             left -= take;
             done += take;
         }
@@ -197,18 +94,23 @@ std::vector<std::vector<Span>> split(const std::uint64_t* pointers, const std::u
 }
 
 // The words before a span's first whole line are done one by one, the rest by the variant.
-std::uint32_t pass(const std::vector<Span>& spans, const Variant& variant, bool write, float k) {
+std::uint32_t run_pass(const std::vector<Span>& spans, const Variant& variant, Pass pass, std::uint32_t mask) {
     std::uint32_t seen = 0;
     for (const Span& span : spans) {
         const std::size_t to_line = (kLine - reinterpret_cast<std::uintptr_t>(span.data) % kLine) % kLine;
         const std::size_t head = std::min(to_line, span.bytes);
-        if (write) {
-            write_words(span.data, head, k);
-            variant.write(span.data + head, span.bytes - head, k);
+        const std::size_t rest = span.bytes - head;
+        if (pass == kRead) {
+            seen ^= read_words(span.data, head) ^ variant.read(span.data + head, rest);
+        } else if (pass == kWrite) {
+            write_words(span.data, head, mask);
+            variant.write(span.data + head, rest, mask);
         } else {
-            seen ^= read_words(span.data, head) ^ variant.read(span.data + head, span.bytes - head);
+            copy_words(span.data, span.copy, head);
+            variant.copy(span.data + head, span.copy + head, rest);
         }
     }
+    if (pass == kCopy) finish_copies();
     return seen;
 }
 
@@ -236,7 +138,7 @@ std::vector<int> allowed_cores() {
     return cores;
 }
 
-volatile float g_one = 1.0F;  // volatile: the compiler must not know that the product changes nothing
+volatile std::uint32_t g_zeros = 0;  // volatile: the compiler must not know that xor changes nothing
 std::atomic<std::uint32_t> g_seen{0};
 
 }  // namespace
@@ -249,26 +151,29 @@ const char* limit_variant_name(int variant) { return variants()[static_cast<std:
 
 int limit_variant_supported(int variant) { return variants()[static_cast<std::size_t>(variant)].supported ? 1 : 0; }
 
+// Into how many streams the variant's read and write passes cut a buffer.
+int limit_variant_streams(int variant) { return variants()[static_cast<std::size_t>(variant)].streams; }
+
 // The xor of all words that the last run's read passes saw.
 std::uint32_t limit_seen() { return g_seen; }
 
-// Nanoseconds for `passes` passes after `warm` uncounted ones over buffers of f32 words; -1 for an unknown or
-// unsupported variant or fewer than one thread.
-std::int64_t limit_run(const std::uint64_t* pointers, const std::uint64_t* bytes, std::size_t count, int write,
-                       int variant, int threads, int warm, int passes) {
+// Nanoseconds for `passes` passes after `warm` uncounted ones over buffers of 4-byte words; -1 for an unknown or
+// unsupported variant or fewer than one thread. `pass` is a Pass; only kCopy looks at what `copies` points to.
+std::int64_t limit_run(const std::uint64_t* pointers, const std::uint64_t* copies, const std::uint64_t* bytes,
+                       std::size_t count, int pass, int variant, int threads, int warm, int passes) {
     if (variant < 0 || variant >= limit_variant_count() || !limit_variant_supported(variant) || threads < 1) return -1;
     const Variant& loops = variants()[static_cast<std::size_t>(variant)];
-    const auto parts = split(pointers, bytes, count, threads);
+    const auto parts = split(pointers, copies, bytes, count, threads);
     const std::vector<int> cores = allowed_cores();
     const int caller = sched_getcpu();
-    const float k = g_one;
+    const std::uint32_t mask = g_zeros;
     g_seen = 0;
     Barrier barrier(threads);
 
     const auto repeat = [&](int thread, int times) {
         std::uint32_t seen = 0;
         for (int i = 0; i < times; ++i) {
-            seen ^= pass(parts[static_cast<std::size_t>(thread)], loops, write != 0, k);
+            seen ^= run_pass(parts[static_cast<std::size_t>(thread)], loops, static_cast<Pass>(pass), mask);
             barrier.wait();
         }
         g_seen.fetch_xor(seen);

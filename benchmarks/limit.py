@@ -14,11 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.cases import FloatArray
 
-SOURCE = Path(__file__).with_name("limit.cpp")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("limit.cpp", "limit_loops.hpp"))
+Words = npt.NDArray[np.uint32]
 BUILD = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
+LINE = 64
+PASSES = ("read", "write", "copy")  # as limit.cpp numbers them
+STREAMS = 4  # of the loops beside the plain ones; they have no copy of their own
 FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-pthread")
 
 
@@ -37,12 +42,12 @@ def compiler_version() -> str:
 
 
 def _library() -> Path:
-    key = "\n".join((SOURCE.read_text(), compiler_version(), *FLAGS))
+    key = "\n".join((*(source.read_text() for source in SOURCES), compiler_version(), *FLAGS))
     library = BUILD / f"limit-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     if not library.exists():
         BUILD.mkdir(parents=True, exist_ok=True)
         partial = library.with_suffix(f".{os.getpid()}")
-        subprocess.run([compiler(), *FLAGS, str(SOURCE), "-o", str(partial)], check=True)
+        subprocess.run([compiler(), *FLAGS, str(SOURCES[0]), "-o", str(partial)], check=True)
         partial.replace(library)
     return library
 
@@ -56,11 +61,12 @@ def thread_counts() -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Setting:
-    """Choose a loop of the probe: its variant's index and name, and the number of threads."""
+    """Choose a loop of the probe: its variant's index and name, the number of threads, the streams a buffer has."""
 
     variant: int
     name: str
     threads: int
+    streams: int = 1
 
 
 class Probe:
@@ -68,38 +74,52 @@ class Probe:
 
     def __init__(self, arrays: Sequence[FloatArray]) -> None:
         for array in arrays:
-            if not (array.flags.c_contiguous and array.flags.writeable and array.dtype.itemsize % 4 == 0):
+            whole = array.nbytes % 4 == 0 and array.ctypes.data % 4 == 0
+            if not (array.flags.c_contiguous and array.flags.writeable and whole):
                 raise ValueError("Probe: expected writable C-contiguous arrays of 4-byte words.")
         self._arrays = list(arrays)  # keeps the memory alive
+        self.copies: list[Words] = []  # where copies go, once there are any
         self._pointers = np.array([a.ctypes.data for a in arrays], dtype=np.uint64)
+        self._copies = np.zeros_like(self._pointers)
         self._bytes = np.array([a.nbytes for a in arrays], dtype=np.uint64)
         self._native = ctypes.CDLL(str(_library()))
         self._native.limit_variant_name.restype = ctypes.c_char_p
         self._native.limit_seen.restype = ctypes.c_uint32
         self._native.limit_run.restype = ctypes.c_int64
         pointer, integer = ctypes.c_void_p, ctypes.c_int
-        self._native.limit_run.argtypes = [pointer, pointer, ctypes.c_size_t, *[integer] * 5]
+        self._native.limit_run.argtypes = [pointer, pointer, pointer, ctypes.c_size_t, *[integer] * 5]
 
-    def settings(self) -> list[Setting]:
-        """List every loop that this CPU can run, at every thread count."""
+    def settings(self, streams: int = 1) -> list[Setting]:
+        """List every loop over so many streams that this CPU can run, at every thread count."""
         native = self._native
         variants = [
             (i, native.limit_variant_name(i).decode())
             for i in range(native.limit_variant_count())
-            if native.limit_variant_supported(i)
+            if native.limit_variant_supported(i) and native.limit_variant_streams(i) == streams
         ]
-        return [Setting(i, name, threads) for i, name in variants for threads in thread_counts()]
+        return [Setting(i, name, threads, streams) for i, name in variants for threads in thread_counts()]
 
-    def seconds(self, setting: Setting, *, write: bool, warm: int = 1, passes: int = 1) -> float:
+    def _make_copies(self) -> None:
+        """Make a place for each array's copy, as far from a cache line's begin as the array."""
+        for i, array in enumerate(self._arrays):
+            room = np.empty(array.nbytes // 4 + LINE // 4, np.uint32)
+            start = (array.ctypes.data - room.ctypes.data) % LINE // 4
+            self.copies.append(room[start : start + array.nbytes // 4])
+            self._copies[i] = self.copies[i].ctypes.data
+
+    def seconds(self, setting: Setting, kind: str, *, warm: int = 1, passes: int = 1) -> float:
         """Return the seconds per pass, over `passes` passes after `warm` uncounted ones.
 
-        A pass reads all words; with `write` it multiplies them, as f32, by exactly 1 and stores them.
+        A pass of kind "read" reads all words, "write" stores them where they were, too, "copy" elsewhere.
         """
+        if kind == "copy" and not self.copies:
+            self._make_copies()
         ns = self._native.limit_run(
             self._pointers.ctypes.data,
+            self._copies.ctypes.data,
             self._bytes.ctypes.data,
             len(self._arrays),
-            write,
+            PASSES.index(kind),
             setting.variant,
             setting.threads,
             warm,
@@ -111,22 +131,24 @@ class Probe:
 
     def checksum(self, setting: Setting) -> int:
         """Return the xor of all words as one read pass sees it, to prove that it reads each of them once."""
-        self.seconds(setting, write=False, warm=0)
+        self.seconds(setting, "read", warm=0)
         return int(self._native.limit_seen())
 
-    def fastest(self, *, write: bool, rounds: int = 7, batch: float = 200e-6) -> list[Setting]:
+    def fastest(self, kind: str, streams: int = 1, *, rounds: int = 7, batch: float = 200e-6) -> list[Setting]:
         """Return the best loop for each thread count, by the median over interleaved rounds.
 
         Counts at which even the best loop takes twice as long as elsewhere are left out. The others all run
         in the measurement itself, since at the memory's speed a few rounds would name the best by chance.
         """
-        settings = self.settings()
-        once = {s: self.seconds(s, write=write) for s in settings}
+        settings = self.settings(streams)
+        if not settings:
+            return []
+        once = {s: self.seconds(s, kind) for s in settings}
         passes = {s: max(1, int(batch / once[s])) for s in settings}
         times: dict[Setting, list[float]] = {s: [] for s in settings}
         for _ in range(rounds):
             for s in settings:
-                times[s].append(self.seconds(s, write=write, warm=passes[s], passes=passes[s]))
+                times[s].append(self.seconds(s, kind, warm=passes[s], passes=passes[s]))
         median = {s: statistics.median(times[s]) for s in settings}
         best = [min((s for s in settings if s.threads == n), key=median.__getitem__) for n in thread_counts()]
         return [s for s in best if median[s] < 2 * min(median.values())]

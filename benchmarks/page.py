@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +15,95 @@ _ROOT = Path(__file__).resolve().parents[1]
 RESULT = _ROOT / "benchmarks" / "results" / "ruler.json"
 PAGE = _ROOT / "docs" / "performance.md"
 
-_OPERATIONS = {"within": "global norm, within the limit", "clip": "global norm, clipping", "value": "by value"}
+_OPERATIONS = {
+    "within": "global norm, within the limit",
+    "clip": "global norm, clipping",
+    "value": "by value",
+    "clip_out": "`clip(a, lo, hi, out=a)`",
+    "clip_new": "global norm, into new arrays",
+    "rows": "each row by its norm",
+    "positional": "`clip(a, lo, hi)`",
+    "keywords": "`clip(a, a_min=lo, a_max=hi)`",
+}
 
-_COLUMNS = (
-    "workload",
-    "arrays",
-    "size",
-    "operation",
-    "fastclip",
-    "fastclip / limit",
-    "NumPy / fastclip",
-    "PyTorch / fastclip",
-    "bar",
-)
+_CALLS = {"out_of_place_again": "out_of_place once the results of an earlier call have been dropped"}
 
 _HEAD = """<!-- Made by benchmarks/page.py from benchmarks/results/ruler.json. Do not edit. -->
 # Performance
 
 Clipping is bound by memory. The *limit* is a plain native loop over the same bytes, in the same process and in turn
-with the rest: one that reads (within the limit), one that also writes back (by value), the sum of both (clipping);
-the best over loop widths and thread counts. *NumPy* is `np.dot`, a square root and `np.multiply(out=)` if it is needed;
-`np.clip(out=)` by value. *PyTorch* is `clip_grad_norm_` and `clip_grad_value_` on the same memory.
+with the rest; the best over loop widths and thread counts. It reads, reads and writes back, or copies past the cache;
+each table says which.
 
 Ratios are medians over rounds, paired within each; in brackets their 95 % intervals. A bar is held by the worse end
 of the interval.
 """
 
+_STREAMS = "*Streams* is the limit by loops that read four parts of a buffer side by side. No bar is set by it."
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Name the rows that share a table, and say what they are measured against."""
+
+    title: str
+    text: str
+    operations: tuple[str, ...]
+    dtypes: tuple[str, ...] = ("f32",)
+
+    def rows(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row for row in operations if row["operation"] in self.operations and row["dtype"] in self.dtypes]
+
+
+_GROUPS = (
+    _Group(
+        "In place, float32",
+        "The limit is a loop that reads (within the limit), one that also writes back (by value), the sum of both\n"
+        "(clipping). *NumPy* is `np.dot`, a square root and `np.multiply(out=)` if it is needed; `np.clip(out=)` by\n"
+        "value. *PyTorch* is `clip_grad_norm_` and `clip_grad_value_` on the same memory.",
+        ("within", "clip", "value"),
+    ),
+    _Group(
+        "In place, float16 and bfloat16",
+        "The same limits for half the bytes. *PyTorch* is `clip_grad_norm_` on the same memory; NumPy has no idiom.",
+        ("within", "clip"),
+        ("f16", "bf16"),
+    ),
+    _Group(
+        "Into new arrays",
+        "`clip_by_global_norm`, whose results are dropped at once, so that the next call finds their memory. The\n"
+        "limit is the sum of a loop that reads and one that copies past the cache. *NumPy* and *PyTorch* are their\n"
+        "norm and `[g * factor for g in gradients]`.",
+        ("clip_new",),
+    ),
+    _Group(
+        "NumPy's clip, into the array itself",
+        "The limit is a loop that reads and writes back. *NumPy* is `np.clip(out=)`, *PyTorch* is `clamp_`.",
+        ("clip_out",),
+    ),
+    _Group(
+        "NumPy's clip, a few elements",
+        "One call with numbers for bounds, which makes a new array. *NumPy* is `np.clip`, called the same way.",
+        ("positional", "keywords"),
+    ),
+    _Group(
+        "By rows",
+        "`clip_by_norm_(a, limit, axes=1)`, every row beyond it. The memory's limit is a loop that reads and writes\n"
+        "back. *NumPy* is `np.linalg.norm(axis=1)` and `np.multiply(out=)`, *PyTorch* is `renorm_`.",
+        ("rows",),
+    ),
+)
+
 
 def _size(nbytes: int) -> str:
-    return f"{nbytes / 1e6:.1f} MB" if nbytes >= 1e6 else f"{nbytes / 1e3:.0f} KB"
+    if nbytes >= 1e6:
+        return f"{nbytes / 1e6:.1f} MB"
+    return f"{nbytes / 1e3:.0f} KB" if nbytes >= 1e3 else f"{nbytes} B"
 
 
 def _time(seconds: float) -> str:
+    if seconds < 1e-6:
+        return f"{seconds * 1e9:.0f} ns"
     return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} µs"
 
 
@@ -53,10 +111,17 @@ def _over(ratio: dict[str, float]) -> str:
     return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
 
 
-def _under(ratio: dict[str, float] | None) -> str:
-    if ratio is None:
-        return ""
+def _under(ratio: dict[str, float]) -> str:
     return f"{1 / ratio['median']:.1f} ({1 / ratio['high']:.1f} to {1 / ratio['low']:.1f})"
+
+
+# A column for each opponent that took part anywhere in the table.
+_AGAINST: dict[str, tuple[str, Callable[[dict[str, float]], str]]] = {
+    "limit": ("fastclip / limit", _over),
+    "streams": ("fastclip / streams", _over),
+    "numpy": ("NumPy / fastclip", _under),
+    "torch": ("PyTorch / fastclip", _under),
+}
 
 
 def _bars(bars: list[dict[str, Any]]) -> str:
@@ -71,22 +136,36 @@ def _bars(bars: list[dict[str, Any]]) -> str:
     return "; ".join(shown)
 
 
-def _rows(operations: list[dict[str, Any]]) -> Iterator[str]:
-    yield f"| {' | '.join(_COLUMNS)} |"
-    yield "|---" * len(_COLUMNS) + "|"
+def _table(operations: list[dict[str, Any]]) -> Iterator[str]:
+    against = [name for name in _AGAINST if any(name in row["ratios"] for row in operations)]
+    columns = ["workload", "arrays", "size", "operation", "fastclip", *(_AGAINST[name][0] for name in against), "bar"]
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
     for row in operations:
+        ratios = row["ratios"]
         cells = (
             f"`{row['workload']}`",
             f"{row['arrays']:,}",
             _size(row["bytes"]),
             _OPERATIONS[row["operation"]],
             _time(statistics.median(row["seconds"]["fastclip"])),
-            _over(row["ratios"]["limit"]),
-            _under(row["ratios"].get("numpy")),
-            _under(row["ratios"].get("torch")),
+            *(_AGAINST[name][1](ratios[name]) if name in ratios else "" for name in against),
             _bars(row["bars"]),
         )
         yield f"| {' | '.join(cells)} |"
+
+
+def _groups(operations: list[dict[str, Any]]) -> Iterator[str]:
+    for group in _GROUPS:
+        rows = group.rows(operations)
+        if rows:
+            yield f"## {group.title}\n"
+            yield group.text + "\n"
+            yield "\n".join(_table(rows)) + "\n"
+
+
+def _error(error: float | None) -> str:
+    return "" if error is None else f"{error:.1e}"
 
 
 def render(run: dict[str, Any]) -> str:
@@ -101,21 +180,23 @@ def render(run: dict[str, Any]) -> str:
         f"{machine['cpu']}, {machine['cores']} cores ({caches}), {machine['system']}, Python {machine['python']}; "
         f"fastclip {config['version']} at commit {machine['commit']}, ISA {config['isa']}, "
         f"{config['threads']} threads, compiler {config['compiler']}; {others}. "
-        f"{rounds} rounds or more each. float32 throughout.\n",
-        "\n".join(_rows(run["operations"])) + "\n",
+        f"{rounds} rounds or more each.\n",
+        *([_STREAMS + "\n"] if any("streams" in row["ratios"] for row in run["operations"]) else []),
+        *_groups(run["operations"]),
         "## Error of the norm\n",
-        "Against the exact norm of the same float32 data, relative.\n",
+        "Against the exact norm of the same data, relative. PyTorch answers in the data's own dtype.\n",
         "| workload | fastclip | NumPy | PyTorch |\n|---|---|---|---|\n"
         + "\n".join(
-            f"| `{name}` | " + " | ".join(f"{errors[peer]:.1e}" for peer in ("fastclip", "numpy", "torch")) + " |"
+            f"| `{name}` | " + " | ".join(_error(errors.get(peer)) for peer in ("fastclip", "numpy", "torch")) + " |"
             for name, errors in run["norm_errors"].items()
+            if errors
         )
         + "\n",
         "## Memory\n",
         "By how much one clipping call raises the peak of a fresh process.\n",
         "\n".join(
-            f"- `{row['workload']}`, {row['call']}: data {_size(row['data'])}, results {_size(row['result'])}, "
-            f"raised by {_size(row['extra'])}."
+            f"- `{row['workload']}`, {_CALLS.get(row['call'], row['call'])}: data {_size(row['data'])}, "
+            f"new results {_size(row['result'])}, raised by {_size(row['extra'])}."
             for row in run["memory"]
         )
         + "\n",

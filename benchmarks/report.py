@@ -14,7 +14,7 @@ from benchmarks.intervals import Interval, median_interval
 from benchmarks.memory import Growth
 from benchmarks.ruler import Result
 
-_AGAINST = ("limit", "numpy", "torch")
+_AGAINST = ("limit", "streams", "numpy", "torch")
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,13 @@ class Row:
 
 
 def _times(seconds: float) -> str:
+    if seconds < 1e-5:
+        return f"{seconds * 1e6:.3f}"
     return f"{seconds * 1e6:,.1f}" if seconds < 1e-4 else f"{seconds * 1e6:,.0f}"
 
 
 def _ratio(name: str, ratio: Interval) -> str:
-    if name == "limit":
+    if name in ("limit", "streams"):
         return f"{ratio.median:.3f} ({ratio.low:.3f}-{ratio.high:.3f})"
     return f"{1 / ratio.median:.2f} ({1 / ratio.high:.2f}-{1 / ratio.low:.2f})"
 
@@ -68,9 +70,10 @@ def _verdict(row: Row) -> str:
 
 
 HEADER = (
-    "Times in us. x limit: fastclip's time over the memory limit's; x numpy, x torch: their time over\n"
-    "fastclip's: medians of ratios paired within a round, with 95 % binomial order-statistic intervals,\n"
-    "judged by the worse end. noise: the middle 80 % of the limit over the rounds. A verdict in brackets\n"
+    "Times in us. x limit: fastclip's time over the memory limit's; x streams: over the best loop's with four\n"
+    "streams a buffer; x numpy, x torch: their time over fastclip's: medians of ratios paired within a round,\n"
+    "with 95 % binomial order-statistic intervals, judged by the worse end. noise: the middle 80 % of the limit\n"
+    "(of numpy where there is no limit) over the rounds. A verdict in brackets\n"
     f"has fewer than {MIN_ROUNDS} rounds behind it in which nobody else used the machine."
 )
 _COLUMNS = ("workload", "operation", "fastclip", "limit", "noise", *(f"x {name}" for name in _AGAINST))
@@ -87,7 +90,7 @@ def table(rows: Sequence[Row]) -> str:
                 row.workload.name,
                 row.result.operation,
                 _times(median["fastclip"]),
-                _times(median["limit"]),
+                _times(median["limit"]) if "limit" in median else "-",
                 f"{row.result.noise():.0%}",
                 *(ratios.get(name, "-") for name in _AGAINST),
                 ", ".join(_bar(bar) for bar in row.bars),
@@ -104,7 +107,7 @@ def memory_table(rows: Sequence[Growth]) -> str:
     lines = ["Memory: bytes by which one clipping call raises the process's peak"]
     for row in rows:
         lines.append(
-            f"{row.workload}  {row.call:15s} data {row.data / 1e6:.1f} MB, result {row.result / 1e6:.1f} MB; "
+            f"{row.workload}  {row.call:18s} data {row.data / 1e6:.1f} MB, result {row.result / 1e6:.1f} MB; "
             f"raised by {row.extra / 1e6:.2f} MB, allowed {row.allowed / 1e6:.2f} MB: "
             f"{'pass' if row.passed else 'MISSED'}"
         )
@@ -114,8 +117,9 @@ def memory_table(rows: Sequence[Growth]) -> str:
 def errors_line(workload: Workload, errors: dict[str, float]) -> str:
     """Lay out the peers' errors against the exact norm."""
     size = f"{len(workload.shapes)} arrays, {workload.nbytes / 1e6:.2f} MB"
-    parts = [f"{name} {error:.1e}{' WRONG' if error > WRONG else ''}" for name, error in errors.items()]
-    return f"{workload.name}: {size}; error of the norm: {', '.join(parts)}"
+    wrong = WRONG[workload.dtype]
+    parts = [f"{name} {error:.1e}{' WRONG' if error > wrong else ''}" for name, error in errors.items()]
+    return f"{workload.name}: {size}" + (f"; error of the norm: {', '.join(parts)}" if parts else "")
 
 
 def _judged(bar: Bar, row: Row) -> dict[str, Any]:
@@ -130,12 +134,13 @@ def record(rows: Sequence[Row], errors: dict[str, dict[str, float]], memory: Seq
             "workload": row.workload.name,
             "arrays": len(row.workload.shapes),
             "bytes": row.workload.nbytes,
-            "dtype": "f32",
+            "dtype": row.workload.dtype,
             "operation": row.result.operation,
             "rounds": row.result.rounds,
             "retaken": row.result.retaken,
             "disturbed": row.result.disturbed,
             "limit_loops": row.result.limits,
+            "stream_loops": row.result.streams,
             "calls_per_sample": row.result.calls,
             "seconds": row.result.seconds,
             "noise": row.result.noise(),

@@ -8,15 +8,15 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from benchmarks.baselines import PEERS, exact_norm
+from benchmarks.baselines import PEERS
 from benchmarks.cases import FloatArray
-from benchmarks.contestants import OPERATIONS, Contestant, Limit, Values
+from benchmarks.contestants import OPERATIONS, Contestant, Limit, values_of
 from benchmarks.intervals import Interval, median_interval, spread
-from benchmarks.limit import Probe
+from benchmarks.limit import STREAMS, Probe
 from benchmarks.quiet import Others, settle
 
 BATCH = 200e-6  # seconds a sample takes at least: the clock and one interrupt (1 us or so) are lost in it
@@ -27,25 +27,26 @@ WINDOW = 0.5  # seconds of rounds judged together: the kernel counts CPU time in
 BUSY = 0.15  # share of one core taken by others beyond which a window's rounds are thrown away
 RETAKES = 3  # at most so many times the rounds asked for are thrown away, then all count
 
-# What the memory allows: a read pass; a read and a write pass; a write pass.
-_PASSES: dict[str, tuple[bool, ...]] = {"within": (False,), "clip": (False, True), "value": (True,)}
-
 
 @dataclass
 class Result:
-    """Hold the seconds per call of every contestant, round by round, for one operation on one workload."""
+    """Hold the seconds per call of every contestant, round by round, for one operation on one workload.
+
+    Besides the peers these are "limit" and "streams", each the sum over the passes, where there are any.
+    """
 
     operation: str
     seconds: dict[str, list[float]]
     calls: dict[str, int]
-    limits: dict[str, str]  # which loop was the limit, for "read" and "write"
+    limits: dict[str, str]  # which loop was the limit, for each pass: "read", "write" or "copy"
+    streams: dict[str, str]  # and which was the best of those over several streams
     retaken: int  # rounds thrown away because others used the machine
     disturbed: int  # rounds kept although they did
 
     @property
     def rounds(self) -> int:
         """Count the rounds."""
-        return len(self.seconds["limit"])
+        return len(self.seconds["fastclip"])
 
     def ratio(self, other: str) -> Interval:
         """Return fastclip's time over another's, paired within each round."""
@@ -53,8 +54,8 @@ class Result:
         return median_interval([ours / theirs for ours, theirs in pairs])
 
     def noise(self) -> float:
-        """Return the spread of the limit over the rounds."""
-        return spread(self.seconds["limit"])
+        """Return the spread over the rounds of the limit, or of NumPy where there is none."""
+        return spread(self.seconds["limit" if "limit" in self.seconds else "numpy"])
 
 
 @contextmanager
@@ -85,9 +86,13 @@ class _Turns:
             self._calibrate(name)
 
     def _calibrate(self, name: str) -> None:
-        """Find out how many calls make a batch."""
+        """Find out how many calls make a batch, and with peers how fast they are once their threads are in place.
+
+        The limit's threads are in place from the start, and its loops have been timed already.
+        """
         calls, best = 1, math.inf
-        deadline = time.monotonic() + PATIENCE
+        patience = PATIENCE / 10 if isinstance(self.contestants[name], Limit) else PATIENCE
+        deadline = time.monotonic() + patience
         while best * calls < BATCH or time.monotonic() < deadline:
             best = min(best, self.contestants[name].sample(calls))
             calls = max(1, math.ceil(1.2 * BATCH / best))
@@ -139,21 +144,37 @@ class _Turns:
                     self.seconds[name].append(seconds)
 
 
+def _loops(probe: Probe, kind: str, streams: int) -> dict[str, Contestant]:
+    """Return the limit's loops that are to run, by names such as "read: avx2 x4, 2 threads"."""
+    named: dict[str, Contestant] = {}
+    for s in probe.fastest(kind, streams):
+        many = f", {streams} streams" if streams > 1 else ""
+        named[f"{kind}: {s.name}, {s.threads} thread{'s' * (s.threads > 1)}{many}"] = Limit(probe, s, kind)
+    return named
+
+
+def _sum(seconds: dict[str, list[float]], loops: Iterable[str]) -> list[float]:
+    return [sum(times) for times in zip(*(seconds[loop] for loop in loops), strict=True)]
+
+
 def measure(arrays: Sequence[FloatArray], operation: str, peers: Sequence[str], rounds: int, seed: int = 0) -> Result:
-    """Time one operation by all peers and the memory limit, interleaved in shuffled order."""
-    probe = Probe(arrays)
+    """Time one operation by all peers and the memory limit, interleaved in shuffled order.
+
+    Where the CPU has loops over several streams they run as well; copies have none and count as they are.
+    """
+    passes = OPERATIONS[operation].passes
+    probe = Probe(arrays if passes else ())
     contestants: dict[str, Contestant] = {}
-    loops: dict[str, list[str]] = {}
-    for write in _PASSES[operation]:
-        kind = "write" if write else "read"
-        settings = probe.fastest(write=write)
-        loops[kind] = [f"{kind}: {s.name}, {s.threads} thread{'s' * (s.threads > 1)}" for s in settings]
-        contestants.update(zip(loops[kind], (Limit(probe, s, write) for s in settings), strict=True))
-    norm = exact_norm(arrays)
-    deviation = norm / math.sqrt(sum(array.size for array in arrays))
-    values = Values(norm, bound=2 * deviation)
+    limit_loops: dict[str, list[str]] = {}
+    stream_loops: dict[str, list[str]] = {}
+    for kind in passes:
+        plain = _loops(probe, kind, 1)
+        several = plain if kind == "copy" else _loops(probe, kind, STREAMS)
+        limit_loops[kind], stream_loops[kind] = list(plain), list(several)
+        contestants.update({**plain, **several})
+    values = values_of(arrays)
     for name in peers:
-        contestants[name] = OPERATIONS[operation](PEERS[name](arrays), values)
+        contestants[name] = OPERATIONS[operation].start(PEERS[name](arrays), values)
 
     with _no_collection():
         turns = _Turns(contestants, seed)
@@ -161,13 +182,19 @@ def measure(arrays: Sequence[FloatArray], operation: str, peers: Sequence[str], 
 
     seconds = turns.seconds
     median = {name: statistics.median(times) for name, times in seconds.items()}
-    limits = {kind: min(names, key=median.__getitem__) for kind, names in loops.items()}
-    total = [sum(times) for times in zip(*(seconds[loop] for loop in limits.values()), strict=True)]
+
+    def best(loops: dict[str, list[str]]) -> dict[str, str]:
+        return {kind: min(names, key=median.__getitem__) for kind, names in loops.items()}
+
+    limits = best(limit_loops)
+    streams = best(stream_loops) if all(stream_loops.values()) else {}
+    sums = {"limit": _sum(seconds, limits.values()), "streams": _sum(seconds, streams.values())}
     return Result(
         operation,
-        seconds={"limit": total, **{name: seconds[name] for name in peers}},
+        seconds={**{name: times for name, times in sums.items() if times}, **{name: seconds[name] for name in peers}},
         calls={name: turns.calls[name] for name in peers},
         limits={kind: loop.partition(": ")[2] for kind, loop in limits.items()},
+        streams={kind: loop.partition(": ")[2] for kind, loop in streams.items()},
         retaken=turns.retaken,
         disturbed=turns.disturbed,
     )

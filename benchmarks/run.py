@@ -15,9 +15,11 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.bars import MIN_ROUNDS, OPERATIONS
-from benchmarks.baselines import PEERS, check_clipping, exact_norm, installed, norm_error
+from benchmarks.bars import MIN_ROUNDS
+from benchmarks.baselines import PEERS, exact_norm, installed, norm_error
 from benchmarks.cases import WORKLOADS, Workload
+from benchmarks.checks import check
+from benchmarks.contestants import OPERATIONS
 from benchmarks.environment import environment
 from benchmarks.intervals import MIN_SAMPLES
 from benchmarks.memory import Growth, memory_rows
@@ -31,7 +33,7 @@ NOISY = 0.10  # spread of the limit above which the machine is called noisy
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Hold fastclip to its bars, by ratios within this run.")
     parser.add_argument("--workloads", nargs="+", choices=[*WORKLOADS], default=[*WORKLOADS], metavar="NAME")
-    parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=OPERATIONS, metavar="NAME")
+    parser.add_argument("--operations", nargs="+", choices=[*OPERATIONS], default=[*OPERATIONS], metavar="NAME")
     parser.add_argument("--rounds", type=int, default=MIN_ROUNDS, help=f"default {MIN_ROUNDS}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples and the environment")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, no gpt2, no verdicts")
@@ -40,21 +42,31 @@ def _arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if given.quick:
         given.rounds = QUICK_ROUNDS
-        given.workloads = [name for name in given.workloads if name != "gpt2"]
+        given.workloads = [name for name in given.workloads if not name.startswith("gpt2")]
     if given.rounds < MIN_SAMPLES:
         parser.error(f"--rounds is {given.rounds}; expected at least {MIN_SAMPLES}")
     return given
 
 
+def _chosen(workload: Workload, given: argparse.Namespace) -> list[str]:
+    return [name for name in workload.operations if name in given.operations]
+
+
 def _measure(workload: Workload, peers: list[str], given: argparse.Namespace) -> tuple[list[Row], dict[str, float]]:
     arrays = workload.arrays()
-    exact = exact_norm(arrays)
-    errors = {name: norm_error(PEERS[name](arrays), exact) for name in peers}
+    errors: dict[str, float] = {}
+    if "within" in workload.operations:
+        exact = exact_norm(arrays)
+        here = [name for name in peers if OPERATIONS["within"].takes(name, workload)]
+        errors = {name: norm_error(PEERS[name](arrays), exact) for name in here}
     print(errors_line(workload, errors), file=sys.stderr)
     rows = []
-    for operation in given.operations:
+    for operation in _chosen(workload, given):
         print(f"  {operation} ...", file=sys.stderr)
-        rows.append(Row(workload, measure(arrays, operation, peers, given.rounds)))
+        here = [name for name in peers if OPERATIONS[operation].takes(name, workload)]
+        for name in here:
+            check(PEERS[name], operation, workload.dtype)
+        rows.append(Row(workload, measure(arrays, operation, here, given.rounds)))
     return rows, errors
 
 
@@ -63,7 +75,8 @@ def main() -> int:
     given = _arguments()
     if given.list:
         for workload in WORKLOADS.values():
-            print(f"{workload.name:14s} {len(workload.shapes):5d} arrays {workload.nbytes / 1e6:10.3f} MB")
+            size = f"{len(workload.shapes):5d} arrays {workload.nbytes / 1e6:10.3f} MB {workload.dtype:4s}"
+            print(f"{workload.name:14s} {size}  {' '.join(workload.operations)}")
         return 0
     peers = installed()
     if "fastclip" not in peers:
@@ -72,8 +85,10 @@ def main() -> int:
     for name in PEERS:
         if name not in peers:
             print(f"{name} is not installed and left out: pip install {name}", file=sys.stderr)
-    for name in peers:
-        check_clipping(PEERS[name], WORKLOADS["rl_policy"])
+    for name in [name for name in given.workloads if not WORKLOADS[name].possible]:
+        print(f"{name} is left out: pip install ml_dtypes", file=sys.stderr)
+        given.workloads.remove(name)
+    given.workloads = [name for name in given.workloads if _chosen(WORKLOADS[name], given)]
 
     config = environment(peers)
     rows: list[Row] = []

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
+import dataclasses
+
 import numpy as np
 import pytest
-from benchmarks.bars import OPERATIONS, bars
+from benchmarks.bars import Bar, bars
 from benchmarks.cases import WORKLOADS
+from benchmarks.contestants import OPERATIONS
+from benchmarks.limit import PASSES
 
 SIZES = {
     "tiny_many": (100, 50 * (64 * 64 + 64) * 4),
@@ -14,6 +18,13 @@ SIZES = {
     "one64mb": (1, 64 << 20),
     "resnet50": (161, 102_228_128),  # torchvision's 25,557,032 parameters
     "gpt2": (148, 497_759_232),  # 124,439,808 parameters
+    "gpt2_f16": (148, 248_879_616),
+    "gpt2_bf16": (148, 248_879_616),
+    "rows64mb": (1, 64 << 20),
+    "clip_1": (1, 4),
+    "clip_10": (1, 40),
+    "clip_100": (1, 400),
+    "clip_1000": (1, 4000),
 }
 
 
@@ -40,4 +51,51 @@ def test_arrays_have_the_shapes_and_repeat_with_the_seed():
 
 def test_every_workload_has_a_bar():
     for workload in WORKLOADS.values():
-        assert any(bars(workload, operation) for operation in OPERATIONS)
+        assert any(bars(workload, operation) for operation in workload.operations)
+
+
+def test_every_operation_is_known_and_held_against_what_takes_part():
+    assert {operation for workload in WORKLOADS.values() for operation in workload.operations} == set(OPERATIONS)
+    for workload in WORKLOADS.values():
+        for name in workload.operations:
+            operation = OPERATIONS[name]
+            assert set(operation.passes) <= set(PASSES)
+            assert operation.takes("fastclip", workload)
+            for bar in bars(workload, name):
+                assert operation.passes if bar.against == "limit" else operation.takes(bar.against, workload)
+
+
+@pytest.mark.parametrize(
+    ("workload", "operation", "bar"),
+    [
+        ("gpt2_f16", "within", Bar("limit", 1.10)),
+        ("gpt2_bf16", "clip", Bar("limit", 1.15)),
+        ("gpt2", "clip", Bar("limit", 1.05)),
+        ("one64mb", "clip_out", Bar("limit", 1.05)),
+        ("one64mb", "clip_new", Bar("limit", 1.15)),
+        ("resnet50", "clip_new", Bar("limit", 1.15)),
+        ("rows64mb", "rows", Bar("limit", 1.10)),
+        ("clip_1", "positional", Bar("numpy", 1 / 5)),
+        ("clip_1000", "keywords", Bar("numpy", 1 / 3)),
+    ],
+)
+def test_bars_of_later_operations(workload, operation, bar):
+    assert bars(WORKLOADS[workload], operation) == (bar,)
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_half_width_arrays_are_the_rounded_f32_ones(dtype):
+    wide = WORKLOADS["rl_policy"]
+    workload = dataclasses.replace(wide, dtype=dtype)
+    arrays = workload.arrays()
+    assert workload.nbytes == sum(array.nbytes for array in arrays) == wide.nbytes // 2
+    for array, rounded in zip(arrays, wide.arrays(), strict=True):
+        assert array.dtype == workload.numpy_dtype
+        assert array.tobytes() == rounded.astype(array.dtype).tobytes()
+
+
+def test_numpy_has_no_part_in_half_width():
+    assert not OPERATIONS["within"].takes("numpy", WORKLOADS["gpt2_f16"])
+    assert OPERATIONS["within"].takes("torch", WORKLOADS["gpt2_f16"])
+    assert OPERATIONS["within"].takes("numpy", WORKLOADS["gpt2"])
+    assert not OPERATIONS["positional"].takes("torch", WORKLOADS["clip_1"])

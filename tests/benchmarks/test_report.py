@@ -17,6 +17,7 @@ def row(ours, rounds=30, disturbed=0, operation="within", workload="tiny_many"):
             seconds={name: [time] * rounds for name, time in seconds.items()},
             calls={"fastclip": 12, "numpy": 3, "torch": 1},
             limits={"read": "avx2 x4, 2 threads"},
+            streams={},
             retaken=0,
             disturbed=disturbed,
         ),
@@ -59,3 +60,28 @@ def test_memory_allows_the_result_and_whole_pages():
     assert out_of_place.passed
     assert "pass" in memory_table([out_of_place])
     assert not Growth("in_place", "resnet50", 100, 0, 100 + SLACK).passed
+
+
+def test_streams_are_shown_and_judge_nothing():
+    made = row(15e-6)
+    made.result.seconds["streams"] = [3e-6] * 30
+    made.result.streams["read"] = "avx2 x1, 2 threads, 4 streams"
+    lines = table([made]).splitlines()
+    assert "5.000 (5.000-5.000)" in lines[1]
+    assert lines[1].endswith("pass")
+    kept = record([made], {}, [])["operations"][0]
+    assert kept["ratios"]["streams"]["median"] == pytest.approx(5)
+    assert kept["stream_loops"] == {"read": "avx2 x1, 2 threads, 4 streams"}
+
+
+def test_a_row_may_have_no_limit():
+    made = row(15e-6, operation="positional", workload="clip_10")
+    for other in ("limit", "torch"):
+        del made.result.seconds[other]
+    assert made.result.noise() == 0
+    assert set(made.ratios) == {"numpy"}
+    assert table([made]).splitlines()[1].endswith("numpy >= 5  pass")
+
+
+def test_the_recycled_result_takes_nothing_new():
+    assert not Growth("out_of_place_again", "resnet50", 100, 0, 2 * SLACK).passed

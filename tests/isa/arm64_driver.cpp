@@ -38,7 +38,7 @@ constexpr Product kNarrow[] = {
     {0x1.333334p-2f, false, 0, 0, 0}, {1.5f, false, 0, 0, 0},
     {0x1.8p-14f, false, 0, 0, 0},     {0x1.d4cp+14f, false, 0, 0, 0},
     {0, true, 0x1.8p-110, 0, 0},      {0, true, 0x1.00200002p-3, 0, 0},
-    {0.0f, false, 0, 0, 0},           {static_cast<float>(kNan), false, 0, 0, 0},
+    {0.0f, false, 0, 0, 0},           {__builtin_nanf("0x3fffff"), false, 0, 0, 0},
 };
 constexpr Product kF64[] = {
     {0, false, 0, 1.0, 0x1.3333333333333p-2}, {0, false, 0, 1.0, 1.5}, {0, false, 0, 0x1p-512, 0x1.b33p-10},
@@ -61,7 +61,7 @@ class Checks {
             return x;
         };
         T* x = fill(source_, place);
-        for (double by : {1.0, kGrow, kShrink})
+        for (double by : {1.0, kGrow, kShrink, 0x1p-480})
             if (by == 1.0 || std::is_same_v<T, double>) add("sumsq", k_.sumsq(x, n, by));
         add("sumabs", k_.sumabs(x, n));
         mix(digest(key("maxabs")), bits(k_.maxabs(x, n)));
@@ -74,8 +74,9 @@ class Checks {
         T* least = lo_.put<T>(n, place);
         T* most = hi_.put<T>(n, place);
         for (std::int64_t i = 0; i < n; ++i) {
-            least[i] = i % 7 ? number<T>(2, static_cast<std::uint64_t>(i * 3 + turn)) : element(i);
-            most[i] = number<T>(turn / 3 % kKinds, static_cast<std::uint64_t>(i + turn));
+            const T opposite = negated(element(i));  // so that zeros of both signs meet
+            least[i] = i % 7 ? number<T>(2, static_cast<std::uint64_t>(i * 3 + turn)) : i % 2 ? opposite : element(i);
+            most[i] = i % 7 == 3 ? opposite : number<T>(turn / 3 % kKinds, static_cast<std::uint64_t>(i + turn));
         }
         for (int w = 0; w < 3; ++w) {
             const Walk walk = static_cast<Walk>(w);

@@ -93,6 +93,15 @@ T number(int kind, std::uint64_t i) {
     return x;
 }
 
+template <class T>
+T negated(T x) {
+    typename Format<T>::Bits b;
+    std::memcpy(&b, &x, sizeof b);
+    b = static_cast<typename Format<T>::Bits>(b ^ 1ull << (Format<T>::kExponent + Format<T>::kFraction));
+    std::memcpy(&x, &b, sizeof x);
+    return x;
+}
+
 // Memory between two pages that trap. What lies beside the elements must not change.
 class Arena {
   public:

@@ -37,6 +37,9 @@ class Gathered {
     void release_gil(F&& f);
     ~Gathered();
 
+    // Whether exports can hold all the memory: a DLPack producer's is not held by anything.
+    bool can_hold() const;
+
     std::vector<Buffer> buffers;
 
   private:

@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.attr("compiler") = FASTCLIP_COMPILER;
     fastclip::bind_ops(m);
     fastclip::bind_isa(m);
+    fastclip::bind_dlpack(m);
 }

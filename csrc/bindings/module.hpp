@@ -7,5 +7,6 @@ namespace fastclip {
 
 void bind_ops(pybind11::module_& m);
 void bind_isa(pybind11::module_& m);
+void bind_dlpack(pybind11::module_& m);
 
 }  // namespace fastclip

@@ -28,7 +28,7 @@ template <class F>
 void compute(Gathered& src, F&& f) {
     calls.fetch_add(1, std::memory_order_relaxed);
 #ifndef Py_GIL_DISABLED
-    if (total_bytes(src.buffers) < kBytesToRelease) return f();
+    if (total_bytes(src.buffers) < kBytesToRelease || !src.can_hold()) return f();
 #endif
     src.release_gil(f);
 }

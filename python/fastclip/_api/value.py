@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fastclip import _errors
+from fastclip import _dtypes, _errors
+from fastclip._api import bounds
 from fastclip._arrays import gather, like, one_array, results
-from fastclip._backends.reference import clamp
 from fastclip._config import backend, delegated
-from fastclip._layout import Array
+from fastclip._layout import Array, once
 
 
 def clip_by_value_(t: Any, clip_value_min: float, clip_value_max: float) -> None:
@@ -40,8 +40,18 @@ def clip_by_value_(t: Any, clip_value_min: float, clip_value_max: float) -> None
     """
     lo = _errors.real("clip_by_value_", "clip_value_min", clip_value_min)
     hi = _errors.real("clip_by_value_", "clip_value_max", clip_value_max)
-    if backend.clamp_list(t, None, lo, hi, False) is NotImplemented:
-        backend.clamp_list(gather("clip_by_value_", "t", t, write=True), None, lo, hi, True)
+    if backend.clamp_list(t, None, lo, hi, False) is not NotImplemented:
+        return
+    arrays = gather("clip_by_value_", "t", t, write=True, every_real=True)
+    others = [a for a in once(arrays) if not _dtypes.supported(a.dtype)]
+    limits = [_numbers("clip_by_value_", clip_value_min, clip_value_max, a.dtype) for a in others]
+    native = [a for a in arrays if _dtypes.supported(a.dtype)]
+    if native or not others:
+        backend.clamp_list(native, None, lo, hi, True)
+    if others:
+        delegated["calls"] += 1
+    for a, (least, most) in zip(others, limits, strict=True):
+        bounds.clip(a, a, least, most)
 
 
 def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Any:
@@ -67,17 +77,29 @@ def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | 
         >>> fastclip.clip_by_value([-2.0, 0.5, 7.0], -1.0, 1.0)
         array([-1. ,  0.5,  1. ])
     """
-    array = one_array("clip_by_value", "t", t, "clip_by_value_ (in place)")
+    array = one_array("clip_by_value", "t", t, "clip_by_value_ (in place)", every_real=True)
+    lo: Any
+    hi: Any
     if _is_array(clip_value_min) or _is_array(clip_value_max):
         lo = _bound("clip_value_min", clip_value_min, array)
         hi = _bound("clip_value_max", clip_value_max, array)
-        delegated["calls"] += 1
-        return like(t, clamp(array, lo, hi))
-    least = _errors.real("clip_by_value", "clip_value_min", clip_value_min)
-    most = _errors.real("clip_by_value", "clip_value_max", clip_value_max)
-    read, out = results([array])
-    backend.clamp_list(read, out, least, most, True)
-    return like(t, out[0])
+    elif _dtypes.supported(array.dtype):
+        lo = _errors.real("clip_by_value", "clip_value_min", clip_value_min)
+        hi = _errors.real("clip_by_value", "clip_value_max", clip_value_max)
+        read, out = results([array])
+        backend.clamp_list(read, out, lo, hi, True)
+        return like(t, out[0])
+    else:
+        lo, hi = _numbers("clip_by_value", clip_value_min, clip_value_max, array.dtype)
+    delegated["calls"] += 1
+    new = np.empty_like(array)
+    bounds.clip(new, array, lo, hi)
+    return like(t, new)
+
+
+def _numbers(function: str, clip_value_min: Any, clip_value_max: Any, dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    lo = bounds.number(function, "clip_value_min", clip_value_min, dtype)
+    return lo, bounds.number(function, "clip_value_max", clip_value_max, dtype)
 
 
 def _is_array(bound: Any) -> bool:
@@ -91,8 +113,7 @@ def _bound(argument: str, value: Any, array: Array) -> Array:
         bound = np.asarray(None)
     if bound.dtype.kind not in "fiu" or isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"clip_by_value: {argument} is {_errors.show(value)}; expected real numbers.")
-    with np.errstate(over="ignore", invalid="ignore"):
-        bound = bound.astype(array.dtype)
+    bound = bounds.between("clip_by_value", argument, bound, array.dtype)
     try:
         return np.broadcast_to(bound, array.shape)
     except ValueError:

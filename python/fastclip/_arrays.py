@@ -117,6 +117,8 @@ def settle(function: str, name: str, tree: Any, depth: int = 0) -> Any:
 
 def rebuild(tree: Any, arrays: Iterator[Array]) -> Any:
     """Put new arrays in the place of the old ones; containers are new, too."""
+    if type(tree) is np.ndarray:
+        return next(arrays)
     if tree is None:
         return None
     if isinstance(tree, Mapping):

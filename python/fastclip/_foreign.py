@@ -29,7 +29,7 @@ _IMMUTABLE = {"jax", "jaxlib", "tensorflow"}
 
 def is_array(value: object) -> bool:
     """Tell whether `value` lends its memory, or says that it is an array."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, memoryview)):  # a released memoryview raises even where one asks for names
         return True
     if isinstance(value, _NO_ARRAY):
         return False

@@ -21,13 +21,15 @@ def clip_by_value_(t: Any, clip_value_min: float, clip_value_max: float) -> None
     stays -0.0 against a bound of 0; a NaN bound makes everything NaN; with min > max everything becomes min.
 
     Args:
-        t: as for `clip_by_norm_`.
-        clip_value_min: the lower bound, a number; -inf for none.
-        clip_value_max: the upper bound, a number; inf for none.
+        t: as for `clip_by_norm_`. Arrays of integers, long doubles and the other byte order may be among them; NumPy
+            clips these.
+        clip_value_min: the lower bound, a number; -inf for none. For integer arrays an integer within the dtype.
+        clip_value_max: the upper bound, a number; inf for none. For integer arrays likewise.
 
     Raises:
-        TypeError: an entry is no float32 or float64 array, or a bound is no number.
-        ValueError: an array is read-only, or two arrays share memory in part. Nothing has been written then.
+        TypeError: an entry is no such array, or a bound is no number.
+        ValueError: an array is read-only or immutable, two arrays share memory in part, or an integer array's bound
+            is no integer or beyond its dtype (nothing wraps around). Nothing has been written then.
 
     Source: TensorFlow's `clip_by_value`, in place.
 
@@ -58,17 +60,17 @@ def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | 
     """Clip every element, into a new array, to [clip_value_min, clip_value_max].
 
     Args:
-        t: a float32 or float64 array, or what `np.asarray` takes; of an IndexedSlices-like object the `values`.
+        t: as for `clip_by_norm`; also an array of integers, long doubles or the other byte order, which NumPy clips.
         clip_value_min: the lower bound, a number or an array that broadcasts to the shape of `t`.
         clip_value_max: the upper bound, likewise.
         name: ignored; TensorFlow has it.
 
     Returns:
-        A new array of the same shape and dtype; see `clip_by_value_` for NaN, -0.0 and min > max.
+        A new NumPy array of the same shape and dtype (subclasses, IndexedSlices-like: the same kind); see `clip_by_value_` for NaN, -0.0 and min > max.
 
     Raises:
-        TypeError: `t` is no float32 or float64 array, or a bound is no number; for a list see `clip_by_value_`.
-        ValueError: a bound does not broadcast to the shape of `t`.
+        TypeError: `t` is no such array, or a bound is no number; for a list see `clip_by_value_`.
+        ValueError: a bound does not broadcast to the shape of `t`, or is none of its integers.
 
     Source: TensorFlow's function.
 

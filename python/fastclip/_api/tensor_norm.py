@@ -32,8 +32,8 @@ def clip_by_norm_(t: Any, clip_norm: float, axes: Any = None) -> None:
 
     Raises:
         TypeError: an entry is no such array, or a number is none.
-        ValueError: an array is read-only or immutable, two arrays share memory in part, `clip_norm` is negative or NaN, or an
-            axis is out of range or repeated. Nothing has been written then.
+        ValueError: an array is read-only or immutable, two arrays share memory in part, `clip_norm` is negative or
+            NaN, or an axis is out of range or repeated. Nothing has been written then.
 
     Source: TensorFlow's `clip_by_norm`, in place.
 
@@ -66,8 +66,8 @@ def clip_by_norm(t: Any, clip_norm: float, axes: Any = None, name: str | None = 
         name: ignored; TensorFlow has it.
 
     Returns:
-        A new NumPy array of the same shape and dtype (subclasses, IndexedSlices-like: the same kind). NaN or infinity among the
-        elements makes all of them (with `axes`, those of the same row) NaN.
+        A new NumPy array of the same shape and dtype (subclasses, IndexedSlices-like: the same kind). NaN or infinity
+        among the elements makes all of them (with `axes`, those of the same row) NaN.
 
     Raises:
         TypeError: `t` is no such array; for a list of arrays see `clip_by_norm_`.

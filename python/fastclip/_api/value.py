@@ -66,7 +66,8 @@ def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | 
         name: ignored; TensorFlow has it.
 
     Returns:
-        A new NumPy array of the same shape and dtype (subclasses, IndexedSlices-like: the same kind); see `clip_by_value_` for NaN, -0.0 and min > max.
+        A new NumPy array of the same shape and dtype (subclasses, IndexedSlices-like: the same kind); see
+        `clip_by_value_` for NaN, -0.0 and min > max.
 
     Raises:
         TypeError: `t` is no such array, or a bound is no number; for a list see `clip_by_value_`.

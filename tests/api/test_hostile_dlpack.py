@@ -106,3 +106,8 @@ def test_h7_errors_that_are_nobodys_fault_pass(error):
     kind = type("Raising", (Producer,), {"__dlpack__": raiser(error())})
     with pytest.raises(error):
         fastclip.global_norm([kind(np.ones(1))])
+
+
+def test_h7_null_data_is_named():
+    with pytest.raises(ValueError, match=r"^global_norm: t_list\[0\] .* has no memory: its DLPack data is null\.$"):
+        fastclip.global_norm([Producer(np.full(4, 5.0), data=None)])

@@ -57,7 +57,8 @@ MAY_IMPORT = {
     "_errors": {"_dtypes"},
     "_layout": set(),
     "_overlap": {"_layout"},
-    "_arrays": {"_dtypes", "_errors", "_layout", "_overlap"},
+    "_foreign": {"_config", "_errors", "_layout"},
+    "_arrays": {"_dtypes", "_errors", "_foreign", "_layout", "_overlap"},
     "_backends": {"_core", "_dtypes", "_layout", "_rules"},
     "_config": {"_backends", "_core"},
     "_api": {"_arrays", "_backends", "_config", "_dtypes", "_errors", "_layout", "_rules"},
@@ -67,7 +68,7 @@ MAY_IMPORT = {
     "_demo": {""},
     "numpy": {"_api"},
 }
-THIRD_PARTY = {"_rules": set(), "_cli": set(), "__init__": set(), "__main__": set()}
+THIRD_PARTY = {"_rules": set(), "_cli": set(), "__init__": set(), "__main__": set(), "_foreign": {"numpy", "ml_dtypes"}}
 DEMO = {"numpy", "sklearn", "matplotlib", "rich"}
 
 

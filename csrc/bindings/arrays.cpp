@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "bindings/dlpack.hpp"
 #include "engine/overlap.hpp"
 
 namespace py = pybind11;
@@ -125,6 +126,11 @@ bool Gathered::add_item(PyObject* item, Access access, int depth) {
 bool Gathered::add(PyObject* arrays, Access access, bool vetted) {
     if (!add_item(arrays, access, 0)) return false;
     return access == Access::read || mark_repeats(buffers) || vetted;
+}
+
+bool Gathered::can_hold() const {
+    return std::none_of(arrays_.begin(), arrays_.end(),
+                        [](PyObject* array) { return is_dlpack(py::detail::array_proxy(array)); });
 }
 
 }  // namespace fastclip

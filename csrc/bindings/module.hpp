@@ -9,5 +9,6 @@ void bind_ops(pybind11::module_& m);
 void bind_isa(pybind11::module_& m);
 void bind_results(pybind11::module_& m);
 void bind_clip(pybind11::module_& m);
+void bind_dlpack(pybind11::module_& m);
 
 }  // namespace fastclip

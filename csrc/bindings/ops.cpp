@@ -21,7 +21,8 @@ py::object not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotI
 
 template <class F>
 void compute(const Gathered& src, F&& f) {
-    serve(total_bytes(src.buffers), src.arrays(), f);
+    const bool release = total_bytes(src.buffers) >= kBytesToRelease && src.can_hold();
+    serve(release, src.arrays(), f);
 }
 
 struct RuleRecord {

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastclip import _dtypes, _overlap
+from fastclip import _dtypes, _foreign, _overlap
 from fastclip._errors import show
 from fastclip._layout import Array
 
@@ -40,34 +40,27 @@ def with_values(slices: Any, values: Array) -> Any:
     return new
 
 
-def plain(function: str, name: str, value: Any, *, write: bool) -> Array:
-    """Turn one entry into a plain array over the same memory, or say why it can't be."""
+def plain(function: str, name: str, value: Any, *, write: bool, every_real: bool = False) -> Array:
+    """Turn one entry into a plain array over the same memory, or say why it can't be.
+
+    `every_real` lets arrays of integers, of long doubles and of the other byte order pass: NumPy computes with them.
+    """
     if is_slices(value):
-        return plain(function, f"{name}.values", value.values, write=write)
-    if isinstance(value, np.ma.MaskedArray):
+        return plain(function, f"{name}.values", value.values, write=write, every_real=every_real)
+    array, why = (value, "") if isinstance(value, np.ndarray) else _foreign.as_array(function, name, value, write=write)
+    if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{function}: {name} is a masked array; pass {name}.data, or {name}.filled(0).")
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{function}: {name} is {show(value)}; expected a NumPy array.")
-    if not _dtypes.supported(value.dtype):
-        raise TypeError(f"{function}: {name} is {value.dtype}; expected {_dtypes.ACCEPTED}.")
-    if write and not value.flags.writeable:
-        raise ValueError(f"{function}: {name} is read-only; pass a copy, or clip out of place.")
-    return value.view(np.ndarray)
+    if not (_dtypes.supported(array.dtype) or (every_real and _dtypes.is_real(array.dtype))):
+        what_to_do = _dtypes.conversion(array.dtype, name if array is value else f"np.asarray({name})")
+        raise TypeError(f"{function}: {name} is {array.dtype}; expected {_dtypes.ACCEPTED}.{what_to_do}")
+    if write and not array.flags.writeable:
+        raise ValueError(f"{function}: {name} is read-only{why and f' ({why})'}; pass a copy, or clip out of place.")
+    return array.view(np.ndarray)
 
 
 def is_leaf(tree: object) -> bool:
     """Tell whether `tree` is an entry (an array, None, or what can't be one) and not a container."""
-    return isinstance(tree, _LEAVES) or not isinstance(tree, Iterable) or is_slices(tree) or _is_foreign(tree)
-
-
-def _is_foreign(tree: object) -> bool:
-    if any(hasattr(tree, name) for name in ("__array__", "__dlpack__", "shape")):
-        return True
-    try:
-        memoryview(tree)  # type: ignore[arg-type]
-    except TypeError:
-        return False
-    return True
+    return isinstance(tree, _LEAVES) or not isinstance(tree, Iterable) or is_slices(tree) or _foreign.is_array(tree)
 
 
 def leaves(function: str, name: str, tree: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
@@ -88,15 +81,13 @@ def leaves(function: str, name: str, tree: Any, depth: int = 0) -> Iterator[tupl
             yield from leaves(function, f"{name}[{i}]", entry, depth + 1)
 
 
-def gather(function: str, argument: str, tree: Any, *, write: bool) -> list[Array]:
+def gather(function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False) -> list[Array]:
     """Collect the arrays of a container; for writing, make sure that no element is in two of them."""
-    names: list[str] = []
-    arrays: list[Array] = []
-    for name, leaf in leaves(function, argument, tree):
-        arrays.append(plain(function, name, leaf, write=write))
-        names.append(name)
+    entries = list(leaves(function, argument, tree))
+    arrays = [plain(function, name, leaf, write=write, every_real=every_real) for name, leaf in entries]
     if write:
-        _overlap.check(function, names, arrays)
+        _overlap.check(function, [name for name, _ in entries], arrays)
+        _foreign.written([leaf for _, leaf in entries])
     return arrays
 
 
@@ -126,25 +117,29 @@ def settle(function: str, name: str, tree: Any, depth: int = 0) -> Any:
 
 def rebuild(tree: Any, arrays: Iterator[Array]) -> Any:
     """Put new arrays in the place of the old ones; containers are new, too."""
+    if type(tree) is np.ndarray:
+        return next(arrays)
     if tree is None:
         return None
     if isinstance(tree, Mapping):
         return {key: rebuild(entry, arrays) for key, entry in tree.items()}
-    if isinstance(tree, np.ndarray):
-        return next(arrays)
-    if is_slices(tree):
-        return with_values(tree, next(arrays))
+    if is_leaf(tree):
+        return like(tree, next(arrays))
     entries = [rebuild(entry, arrays) for entry in tree]
     if isinstance(tree, tuple):
         return type(tree)(*entries) if hasattr(tree, "_fields") else tuple(entries)
     return entries
 
 
-def one_array(function: str, argument: str, t: Any, list_function: str) -> Array:
+def _holds_arrays(t: Iterable[Any]) -> bool:
+    return any(map(_foreign.is_array, {type(entry): entry for entry in t}.values()))  # one of a type will do
+
+
+def one_array(function: str, argument: str, t: Any, list_function: str, *, every_real: bool = False) -> Array:
     """Read one array, or what `np.asarray` takes."""
-    if isinstance(t, (np.ndarray, str, bytes)) or is_slices(t) or t is None:
-        return plain(function, argument, t, write=False)
-    if isinstance(t, (list, tuple)) and any(isinstance(entry, np.ndarray) for entry in t):
+    if t is None or isinstance(t, (str, bytes)) or is_slices(t) or _foreign.is_array(t):
+        return plain(function, argument, t, write=False, every_real=every_real)
+    if isinstance(t, (list, tuple)) and _holds_arrays(t):
         raise TypeError(f"{function}: {argument} is a list of arrays; expected one. Use {list_function} for a list.")
     try:
         array = np.asarray(t)
@@ -152,9 +147,11 @@ def one_array(function: str, argument: str, t: Any, list_function: str) -> Array
         raise TypeError(f"{function}: {argument} is {show(t)}; expected an array: {error}") from None
     if array.dtype == object:
         raise TypeError(f"{function}: {argument} is {show(t)}; expected an array. Use {list_function} for a list.")
-    return plain(function, argument, array, write=False)
+    return plain(function, argument, array, write=False, every_real=every_real)
 
 
 def like(t: Any, out: Array) -> Any:
-    """Give a result the form of the argument: IndexedSlices-like, or an array."""
-    return with_values(t, out) if is_slices(t) else out
+    """Give a result the form of the argument: of IndexedSlices, of a subclass of NumPy's array, or a NumPy array."""
+    if is_slices(t):
+        return with_values(t, like(t.values, out))
+    return t.__array_wrap__(out) if isinstance(t, np.ndarray) and type(t) is not np.ndarray else out

@@ -19,6 +19,9 @@ except ImportError as error:
         raise
     core = None  # type: ignore[assignment]
 
+#: imports a DLPack capsule; None: NumPy must
+from_dlpack = core.from_dlpack if core is not None else None
+
 #: calls that went to NumPy because no backend has the operation
 delegated = {"calls": 0}
 

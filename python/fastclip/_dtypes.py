@@ -27,10 +27,28 @@ def supported(dtype: np.dtype[Any]) -> bool:
     return dtype in ROUND or _is_bfloat16(dtype)
 
 
+def is_real(dtype: np.dtype[Any]) -> bool:
+    """Tell whether elements of this dtype are real numbers, for NumPy to compute with."""
+    return dtype.kind in "iuf" or _is_bfloat16(dtype.newbyteorder("="))
+
+
+def conversion(dtype: np.dtype[Any], array: str) -> str:
+    """Say how the array that `array` stands for can be made one that is supported; "" if nobody can know."""
+    if not dtype.isnative and supported(dtype.newbyteorder("=")):
+        return f' Convert it: {array}.astype({array}.dtype.newbyteorder("=")).'
+    if dtype.kind == "c":
+        return f" Clip its parts, {array}.view({array}.real.dtype), which have the same norm."
+    if dtype.kind in "biuf":
+        return (
+            f" Convert it: {array}.astype(np.{'float32' if dtype.kind in 'biu' and dtype.itemsize < 4 else 'float64'})."
+        )
+    return ""
+
+
 def _is_bfloat16(dtype: np.dtype[Any]) -> bool:
     """Recognise ml_dtypes' bfloat16 by identity: other two-byte types of kind V are not it."""
     ml_dtypes = sys.modules.get("ml_dtypes")
-    if ml_dtypes is None or dtype.type is not ml_dtypes.bfloat16:
+    if ml_dtypes is None or dtype.type is not ml_dtypes.bfloat16 or not dtype.isnative:
         return False
     ROUND[dtype] = 2.0**-24
     for tell in on_bfloat16:

@@ -13,7 +13,11 @@ import pytest
 import fastclip
 
 ACCEPTED = r"expected float16, bfloat16, float32 or float64\."
-ARRAY = r"expected a NumPy array\."
+F32, F64 = (rf"Convert it: .*\.astype\(np\.{dtype}\)\." for dtype in ("float32", "float64"))
+SWAP = r'Convert it: .*\.astype\(.*\.dtype\.newbyteorder\("="\)\)\.'
+PARTS = r"Clip its parts, .*\.view\(.*\.real\.dtype\), which have the same norm\."
+ARRAY = r"expected an array: NumPy's, or one with a buffer or DLPack\."
+RAW = r"bytes of no element type; pass memoryview\(.*\)\.cast\(\"f\"\) or np\.frombuffer\(.*, np\.float32\)\."
 
 
 class Slices(NamedTuple):
@@ -42,28 +46,42 @@ def windows():
 
 # what makes an entry that can't be an array to clip, the error, and the message behind "function: place "
 ENTRIES = {
-    "int": (lambda: np.ones(2, np.int32), TypeError, rf"is int32; {ACCEPTED}"),
-    "bool": (lambda: np.ones(2, bool), TypeError, rf"is bool; {ACCEPTED}"),
-    "longdouble": (lambda: np.ones(2, np.longdouble), TypeError, rf"is {np.dtype(np.longdouble)}; {ACCEPTED}"),
-    "complex": (lambda: np.ones(2, complex), TypeError, rf"is complex128; {ACCEPTED}"),
+    "int": (lambda: np.ones(2, np.int32), TypeError, rf"is int32; {ACCEPTED} {F64}"),
+    "bool": (lambda: np.ones(2, bool), TypeError, rf"is bool; {ACCEPTED} {F32}"),
+    "longdouble": (
+        lambda: np.ones(2, np.longdouble),
+        TypeError,
+        rf"is {np.dtype(np.longdouble)}; {ACCEPTED} {F64}",
+    ),
+    "complex": (
+        lambda: np.ones(2, complex),
+        TypeError,
+        rf"is complex128; {ACCEPTED} {PARTS}",
+    ),
     "object": (lambda: np.ones(2, object), TypeError, rf"is object; {ACCEPTED}"),
     "empty object": (lambda: np.zeros(0, object), TypeError, rf"is object; {ACCEPTED}"),
     "structured": (lambda: np.ones(2, [("a", "<f4"), ("b", "<i4")]), TypeError, rf"is \[\('a', .*\]; {ACCEPTED}"),
-    "byte-swapped": (lambda: np.ones(2, np.dtype("=f4").newbyteorder("S")), TypeError, rf"is [<>]f4; {ACCEPTED}"),
+    "byte-swapped": (
+        lambda: np.ones(2, np.dtype("=f4").newbyteorder("S")),
+        TypeError,
+        rf"is [<>]f4; {ACCEPTED} {SWAP}",
+    ),
     "datetime": (lambda: np.zeros(2, "M8[s]"), TypeError, rf"is datetime64\[s\]; {ACCEPTED}"),
     "text": (lambda: np.array(["a"]), TypeError, rf"is <U1; {ACCEPTED}"),
     "void": (lambda: np.zeros(2, "V2"), TypeError, rf"is \|V2; {ACCEPTED}"),
     "masked": (lambda: np.ma.ones(2), TypeError, r"is a masked array; pass .*\.data, or .*\.filled\(0\)\."),
     "str": (lambda: "abc", TypeError, rf"is 'abc' \(str\); {ARRAY}"),
-    "bytes": (lambda: b"abc", TypeError, rf"is b'abc' \(bytes\); {ARRAY}"),
-    "bytearray": (lambda: bytearray(b"a"), TypeError, rf"is bytearray\(b'a'\) \(bytearray\); {ARRAY}"),
+    "bytes": (lambda: b"abc", TypeError, rf"is b'abc' \(bytes\), {RAW}"),
+    "bytearray": (lambda: bytearray(b"a"), TypeError, rf"is bytearray\(b'a'\) \(bytearray\), {RAW}"),
     "number": (lambda: 3.0, TypeError, rf"is 3\.0 \(float\); {ARRAY}"),
     "NumPy number": (lambda: np.float32(3.0), TypeError, rf"is np\.float32\(3\.0\) \(float32\); {ARRAY}"),
     "object()": (object, TypeError, rf"is <object object at .*> \(object\); {ARRAY}"),
     "long": (lambda: SimpleNamespace(text="x" * 99), TypeError, rf"is of type SimpleNamespace; {ARRAY}"),
-    "array.array": (lambda: array.array("d", [1.0] * 9), TypeError, rf"is of type array; {ARRAY}"),
-    "memoryview": (lambda: memoryview(np.ones(2)), TypeError, rf"is <memory .*> \(memoryview\); {ARRAY}"),
+    "array.array": (lambda: array.array("i", [1] * 9), TypeError, rf"is int32; {ACCEPTED} Convert it: np\.asarray.*"),
+    "memoryview": (lambda: memoryview(np.ones(2, "S3")), TypeError, rf"is \|S3; {ACCEPTED}"),
 }
+# what `clip_by_value` leaves to NumPy
+ONLY_NORMS = ["int", "longdouble", "byte-swapped", "array.array"]
 WRITING = {
     "read-only": (readonly, ValueError, r"is read-only; pass a copy, or clip out of place\."),
     "broadcast": (lambda: np.broadcast_to(np.ones(1), 3), ValueError, r"is read-only; .*"),
@@ -77,7 +95,7 @@ IN_PLACE = {
     "clip_by_norm_": ("t", lambda t: fastclip.clip_by_norm_(t, 0.1)),
     "clip_by_norm_ (axes)": ("t", lambda t: fastclip.clip_by_norm_(t, 0.1, axes=0)),
     "clip_by_average_norm_": ("t", lambda t: fastclip.clip_by_average_norm_(t, 0.1)),
-    "clip_by_value_": ("t", lambda t: fastclip.clip_by_value_(t, 0.0, 0.1)),
+    "clip_by_value_": ("t", lambda t: fastclip.clip_by_value_(t, 0.0, 1.0)),
 }
 READING = {
     "global_norm": ("t_list", fastclip.global_norm),
@@ -102,8 +120,8 @@ def escaped(text):
 def test_the_message_says_who_where_what_and_what_else(function, entry, place):
     argument, call = (IN_PLACE | READING)[function]
     make, error, tail = (ENTRIES | WRITING)[entry]
-    if function in READING and entry in WRITING:
-        call(PLACES[place](make()))  # may be read
+    if (function in READING and entry in WRITING) or (function == "clip_by_value_" and entry in ONLY_NORMS):
+        call(PLACES[place](make()))  # may be read, or clipped
         return
     pattern = rf"^{function.partition(' ')[0]}: {argument}{escaped(place)} {tail}$"
     with pytest.raises(error, match=pattern):
@@ -115,6 +133,8 @@ def test_the_message_says_who_where_what_and_what_else(function, entry, place):
 def test_a_lone_entry_is_named_by_its_argument(function, entry):
     argument, call = IN_PLACE[function]
     make, error, tail = (ENTRIES | WRITING)[entry]
+    if function == "clip_by_value_" and entry in ONLY_NORMS:
+        return
     with pytest.raises(error, match=rf"^{function.partition(' ')[0]}: {argument} {tail}$"):
         call(make())
 
@@ -148,12 +168,12 @@ NOT_ONE = {
     "ragged": ([[1.0], [1.0, 2.0]], r"is \[\[1\.0\], \[1\.0, 2\.0\]\] \(list\); expected an array: .*"),
     "dict": ({"w": np.ones(2)}, r"is \{{'w': array\(\[1\., 1\.\]\)\}} \(dict\); expected an array\. Use {}_ .*"),
     "generator": ((x for x in [1.0]), r"is of type generator; expected an array\. Use {}_ \(in place\) for a list\."),
-    "None": (None, r"is None \(NoneType\); expected a NumPy array\."),
-    "str": ("abc", r"is 'abc' \(str\); expected a NumPy array\."),
-    "bytes": (b"a", r"is b'a' \(bytes\); expected a NumPy array\."),
+    "None": (None, r"is None \(NoneType\); expected an array: NumPy's, .*"),
+    "str": ("abc", r"is 'abc' \(str\); expected an array: NumPy's, .*"),
+    "bytes": (b"a", r"is b'a' \(bytes\), bytes of no element type; pass memoryview\(t\)\.cast.*"),
     "list of str": (["a"], r"is <U1; expected float16, bfloat16, float32 or float64\."),
-    "ints": ([1, 2], r"is int64; expected float16, bfloat16, float32 or float64\."),
-    "complex": (1j, r"is complex128; expected float16, bfloat16, float32 or float64\."),
+    "bools": ([True], r"is bool; expected float16, bfloat16, float32 or float64\. Convert it: .*"),
+    "complex": (1j, r"is complex128; expected float16, bfloat16, float32 or float64\. Clip its parts, .*"),
     "object": (object(), r"is <object .*> \(object\); expected an array\. .*"),
 }
 

@@ -22,9 +22,11 @@ def clip_by_global_norm_(
     Every element is multiplied by clip_norm / norm if the norm is above `clip_norm`; otherwise nothing is written.
 
     Args:
-        t_list: an array, or a list, tuple, (nested) dict or iterable of writable float32 and float64 arrays of any
-            shape and strides; None entries are skipped. Every entry counts in the norm; memory that is listed twice
-            is scaled once. An iterator is used up.
+        t_list: an array, or a list, tuple, (nested) dict or iterable of writable float16, bfloat16, float32 and
+            float64 arrays of any shape and strides: NumPy's, and all that lend their memory through the buffer
+            protocol (array.array, memoryview, ctypes) or a versioned DLPack capsule (PyTorch on the CPU). None
+            entries are skipped. Every entry counts in the norm; memory that is listed twice is scaled once. An
+            iterator is used up.
         clip_norm: the limit, >= 0. Infinity clips nothing, 0 gives zeros.
         use_norm: the norm, if it is already known: saves reading the arrays. 0 means within the limit.
         nonfinite: what NaN or infinity among the elements leads to. "propagate": finite elements become 0 and
@@ -35,9 +37,9 @@ def clip_by_global_norm_(
         The norm before clipping, exact to the last bits for every finite input; infinity if it is beyond f64.
 
     Raises:
-        TypeError: an entry is no float32 or float64 array, or a number is none.
-        ValueError: an array is read-only, two arrays share memory in part, or `clip_norm` or `use_norm` is negative
-            or NaN. Nothing has been written then.
+        TypeError: an entry is no such array, or a number is none.
+        ValueError: an array is read-only or immutable (JAX, TensorFlow), two arrays share memory in part, or
+            `clip_norm` or `use_norm` is negative or NaN. Nothing has been written then.
         FloatingPointError: see `nonfinite`.
 
     The rule is that of Pascanu, Mikolov and Bengio (2013), "On the difficulty of training recurrent neural
@@ -74,18 +76,20 @@ def clip_by_global_norm(
     """Clip arrays, into new ones, so that the norm of all their elements together is at most `clip_norm`.
 
     Args:
-        t_list: a list, tuple, (nested) dict or iterable of float32 and float64 arrays; None entries are kept, and of
-            IndexedSlices-like entries the `values` are clipped.
+        t_list: a list, tuple, (nested) dict or iterable of arrays, as for `clip_by_global_norm_` but read-only ones
+            too, and what has `__array__`; None entries are kept, and of IndexedSlices-like entries the `values` are
+            clipped.
         clip_norm: the limit, >= 0. Infinity clips nothing, 0 gives zeros.
         use_norm: the norm, if it is already known. 0 means within the limit.
         name: ignored; TensorFlow has it.
 
     Returns:
-        The clipped arrays in a list (a dict for a dict), and the norm before clipping. NaN or infinity among the
-        elements makes every element NaN, as in TensorFlow.
+        The clipped arrays in a list (a dict for a dict), and the norm before clipping. The arrays are NumPy's, of
+        the entry's own class if that is a subclass. NaN or infinity among the elements makes every element NaN, as
+        in TensorFlow.
 
     Raises:
-        TypeError: an entry is no float32 or float64 array, or a number is none.
+        TypeError: an entry is no such array, or a number is none.
         ValueError: `clip_norm` or `use_norm` is negative or NaN.
 
     Source: TensorFlow's function; its finite norms that overflow (and then give NaN) are right here.
@@ -109,7 +113,8 @@ def global_norm(t_list: Any, name: str | None = None) -> float:
     """Compute the L2 norm of all elements of a list of arrays.
 
     Args:
-        t_list: a list, tuple, (nested) dict or iterable of float32 and float64 arrays; None entries are skipped.
+        t_list: a list, tuple, (nested) dict or iterable of arrays, as for `clip_by_global_norm`; None entries are
+            skipped.
         name: ignored; TensorFlow has it.
 
     Returns:
@@ -117,7 +122,7 @@ def global_norm(t_list: Any, name: str | None = None) -> float:
         it stays float32); infinity if it is beyond f64 or an element is infinite, NaN if one is NaN, 0.0 for nothing.
 
     Raises:
-        TypeError: an entry is no float32 or float64 array.
+        TypeError: an entry is no such array.
 
     Source: TensorFlow's function.
 

@@ -40,15 +40,15 @@ def measure(t_list: Any) -> Measurement:
     """Measure an array or a list of arrays in one read.
 
     Args:
-        t_list: an array, or a list, tuple, (nested) dict or iterable of float32 and float64 arrays of any shape;
-            None entries are skipped. An iterator is used up.
+        t_list: an array, or a list, tuple, (nested) dict or iterable of arrays, as for `clip_by_global_norm`; None
+            entries are skipped. An iterator is used up.
 
     Returns:
         A `Measurement`. Norms are exact to the last bits for every finite input: nothing overflows or underflows on
         the way. NaN and infinity are counted and located, and go into the norms as arithmetic has it.
 
     Raises:
-        TypeError: an entry is no float32 or float64 array.
+        TypeError: an entry is no such array.
 
     Example:
         >>> import numpy as np, fastclip

@@ -23,8 +23,8 @@ def clip_by_norm_(t: Any, clip_norm: float, axes: Any = None) -> None:
     """Clip each array in place so that its own norm is at most `clip_norm`.
 
     Args:
-        t: an array, or a list, tuple, (nested) dict or iterable of writable float32 and float64 arrays; None entries
-            are skipped, memory that is listed twice is clipped once.
+        t: an array, or a list, tuple, (nested) dict or iterable of writable arrays, as for `clip_by_global_norm_`;
+            None entries are skipped, memory that is listed twice is clipped once.
         clip_norm: the limit, >= 0. Infinity clips nothing, 0 gives zeros.
         axes: the axis or axes over which a norm is taken, of each array; None: all. With axes=1 each row of a matrix
             is clipped by its own norm.
@@ -32,9 +32,9 @@ def clip_by_norm_(t: Any, clip_norm: float, axes: Any = None) -> None:
     NaN or infinity: finite elements of that array (or row) become 0 and infinite ones NaN; with a NaN, all do.
 
     Raises:
-        TypeError: an entry is no float32 or float64 array, or a number is none.
-        ValueError: an array is read-only, two arrays share memory in part, `clip_norm` is negative or NaN, or an
-            axis is out of range or repeated. Nothing has been written then.
+        TypeError: an entry is no such array, or a number is none.
+        ValueError: an array is read-only or immutable, two arrays share memory in part, `clip_norm` is negative or
+            NaN, or an axis is out of range or repeated. Nothing has been written then.
 
     Source: TensorFlow's `clip_by_norm`, in place.
 
@@ -60,17 +60,18 @@ def clip_by_norm(t: Any, clip_norm: float, axes: Any = None, name: str | None = 
     """Clip an array, into a new one, so that its norm is at most `clip_norm`.
 
     Args:
-        t: a float32 or float64 array, or what `np.asarray` takes; of an IndexedSlices-like object the `values`.
+        t: a float16, bfloat16, float32 or float64 array of any kind (NumPy's, a buffer, DLPack, `__array__`), or a
+            list of numbers; of an IndexedSlices-like object the `values`.
         clip_norm: the limit, >= 0. Infinity clips nothing, 0 gives zeros.
         axes: the axis or axes over which the norm is taken; None: all. [] takes each element by itself.
         name: ignored; TensorFlow has it.
 
     Returns:
-        A new array of the same shape and dtype (IndexedSlices-like: the same kind). NaN or infinity among the
-        elements makes all of them (with `axes`, those of the same row) NaN.
+        A new NumPy array of the same shape and dtype (subclasses, IndexedSlices-like: the same kind). NaN or infinity
+        among the elements makes all of them (with `axes`, those of the same row) NaN.
 
     Raises:
-        TypeError: `t` is no float32 or float64 array; for a list of arrays see `clip_by_norm_`.
+        TypeError: `t` is no such array; for a list of arrays see `clip_by_norm_`.
         ValueError: `clip_norm` is negative or NaN, or an axis is out of range or repeated.
 
     Source: TensorFlow's function.

@@ -37,7 +37,7 @@ class Gathered {
 
     std::span<PyObject* const> arrays() const { return arrays_; }
 
-    // Whether exports can hold all the memory: a DLPack producer's is not held by anything.
+    // Whether references hold all the memory: a DLPack producer's is not held by anything.
     bool can_hold() const;
 
     std::vector<Buffer> buffers;

@@ -53,13 +53,17 @@ class Held {
     bool unwinding_ = false;
 };
 
+enum class Gil { keep, release };
+
+inline Gil gil_for(std::int64_t bytes) { return bytes < kBytesToRelease ? Gil::keep : Gil::release; }
+
 template <class F>
-void serve(std::int64_t bytes, std::span<PyObject* const> arrays, F&& f) {
+void serve(Gil gil, std::span<PyObject* const> arrays, F&& f) {
     calls_served.fetch_add(1, std::memory_order_relaxed);
 #ifndef Py_GIL_DISABLED
-    if (bytes < kBytesToRelease) return f();
+    if (gil == Gil::keep) return f();
 #else
-    (void)bytes;
+    (void)gil;
 #endif
     Held(arrays).without_gil(f);
 }

@@ -157,7 +157,7 @@ PyObject* clip(PyObject*, PyObject* const* args, Py_ssize_t count) {
             clamp_list(from, to, bounds.lo, bounds.hi);
     };
     try {
-        serve(bytes(*src), std::span(held, static_cast<std::size_t>(arrays)), work);
+        serve(gil_for(bytes(*src)), std::span(held, static_cast<std::size_t>(arrays)), work);
     } catch (const std::bad_alloc&) {
         Py_DECREF(result);
         return PyErr_NoMemory();

@@ -21,8 +21,7 @@ py::object not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotI
 
 template <class F>
 void compute(const Gathered& src, F&& f) {
-    const bool release = total_bytes(src.buffers) >= kBytesToRelease && src.can_hold();
-    serve(release, src.arrays(), f);
+    serve(src.can_hold() ? gil_for(total_bytes(src.buffers)) : Gil::keep, src.arrays(), f);
 }
 
 struct RuleRecord {

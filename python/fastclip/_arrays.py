@@ -81,14 +81,22 @@ def leaves(function: str, name: str, tree: Any, depth: int = 0) -> Iterator[tupl
             yield from leaves(function, f"{name}[{i}]", entry, depth + 1)
 
 
-def gather(function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False) -> list[Array]:
+def gather(function: str, argument: str, tree: Any, *, write: bool) -> list[Array]:
     """Collect the arrays of a container; for writing, make sure that no element is in two of them."""
+    return gather_named(function, argument, tree, write=write)[1]
+
+
+def gather_named(
+    function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False
+) -> tuple[list[str], list[Array]]:
+    """Collect the arrays of a container, as `gather` does, and what an error calls them."""
     entries = list(leaves(function, argument, tree))
     arrays = [plain(function, name, leaf, write=write, every_real=every_real) for name, leaf in entries]
+    names = [name for name, _ in entries]
     if write:
-        _overlap.check(function, [name for name, _ in entries], arrays)
+        _overlap.check(function, names, arrays)
         _foreign.written([leaf for _, leaf in entries])
-    return arrays
+    return names, arrays
 
 
 def gather_list(function: str, argument: str, t_list: Any) -> tuple[Any, list[Array]]:

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-# A thread clips again and again while the main thread looks at the arrays. An export holds a reference, so the
-# count is higher during a call, which the main thread can see only if the GIL is free.
+# A thread clips again and again while the main thread looks at the arrays. The call holds a reference, so the
+# count is higher meanwhile, which the main thread can see only if the GIL is free.
 OBSERVE = """
 import sys, threading, time
 import numpy as np, fastclip
@@ -60,8 +60,8 @@ EACH_DTYPE = pytest.mark.parametrize("dtype", ["np.float16", "ml_dtypes.bfloat16
 @EACH_DTYPE
 def test_clause_11_a_large_call_holds_its_arrays_and_lets_them_go(dtype):
     during, after = map(int, run(OBSERVE, dtype))
-    assert during >= 1, "no export was seen during the call"
-    assert after == 0, "an export was left behind"
+    assert during >= 1, "no reference was seen during the call"
+    assert after == 0, "a reference was left behind"
 
 
 @EACH_DTYPE

@@ -16,8 +16,8 @@ from fastclip._backends.reference import clamp
 from fastclip._layout import Array
 
 
-def number(function: str, argument: str, value: Any, dtype: np.dtype[Any]) -> Any:
-    """Read one bound as a number of the dtype."""
+def number(function: str, argument: str, value: Any, name: str, dtype: np.dtype[Any]) -> Any:
+    """Read one bound as a number of the dtype of the array `name`."""
     real = _errors.real(function, argument, value)
     scalar = value[()] if isinstance(value, np.ndarray) else value
     if dtype.kind not in "iu":
@@ -27,10 +27,10 @@ def number(function: str, argument: str, value: Any, dtype: np.dtype[Any]) -> An
     if real == (-math.inf if argument == "clip_value_min" else math.inf):
         return dtype.type(info.min if real < 0 else info.max)
     if not math.isfinite(real) or int(scalar) != scalar:
-        raise ValueError(f"{function}: {argument} is {_errors.show(value)}, but the array is {dtype}; pass an integer.")
+        raise ValueError(f"{function}: {argument} is {_errors.show(value)}, but {name} is {dtype}; pass an integer.")
     if not info.min <= int(scalar) <= info.max:
         raise ValueError(
-            f"{function}: {argument} is {_errors.show(value)}, beyond {dtype} ({info.min} to {info.max}); "
+            f"{function}: {argument} is {_errors.show(value)}, but {name} is {dtype} ({info.min} to {info.max}); "
             f"pass one within, or {'-' if argument == 'clip_value_min' else ''}math.inf for none."
         )
     return dtype.type(int(scalar))
@@ -55,7 +55,7 @@ def between(function: str, argument: str, bound: Array, dtype: np.dtype[Any]) ->
         result = bound.astype(dtype)
     if not np.all(good):
         raise ValueError(
-            f"{function}: {argument} holds {bound[~good].flat[0]}, but the array is {dtype}; "
+            f"{function}: {argument} holds {bound[~good].flat[0]}, but t is {dtype}; "
             f"pass integers from {info.min} to {info.max}."
         )
     return result

@@ -10,9 +10,9 @@ import numpy as np
 from fastclip import _dtypes, _errors
 from fastclip._api import bounds
 from fastclip._api.results import results
-from fastclip._arrays import gather, like, one_array
+from fastclip._arrays import gather_named, like, one_array
 from fastclip._config import backend, delegated
-from fastclip._layout import Array, once
+from fastclip._layout import Array
 
 
 def clip_by_value_(t: Any, clip_value_min: float, clip_value_max: float) -> None:
@@ -45,15 +45,15 @@ def clip_by_value_(t: Any, clip_value_min: float, clip_value_max: float) -> None
     hi = _errors.real("clip_by_value_", "clip_value_max", clip_value_max)
     if backend.clamp_list(t, None, lo, hi, False) is not NotImplemented:
         return
-    arrays = gather("clip_by_value_", "t", t, write=True, every_real=True)
-    others = [a for a in once(arrays) if not _dtypes.supported(a.dtype)]
-    limits = [_numbers("clip_by_value_", clip_value_min, clip_value_max, a.dtype) for a in others]
+    names, arrays = gather_named("clip_by_value_", "t", t, write=True, every_real=True)
     native = [a for a in arrays if _dtypes.supported(a.dtype)]
+    others = [(name, a) for name, a in zip(names, arrays, strict=True) if not _dtypes.supported(a.dtype)]
+    limits = [_numbers("clip_by_value_", clip_value_min, clip_value_max, name, a.dtype) for name, a in others]
     if native or not others:
         backend.clamp_list(native, None, lo, hi, True)
     if others:
         delegated["calls"] += 1
-    for a, (least, most) in zip(others, limits, strict=True):
+    for (_, a), (least, most) in zip(others, limits, strict=True):
         bounds.clip(a, a, least, most)
 
 
@@ -94,16 +94,16 @@ def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | 
         backend.clamp_list(read, out, lo, hi, True)
         return like(t, out[0])
     else:
-        lo, hi = _numbers("clip_by_value", clip_value_min, clip_value_max, array.dtype)
+        lo, hi = _numbers("clip_by_value", clip_value_min, clip_value_max, "t", array.dtype)
     delegated["calls"] += 1
     new = np.empty_like(array)
     bounds.clip(new, array, lo, hi)
     return like(t, new)
 
 
-def _numbers(function: str, clip_value_min: Any, clip_value_max: Any, dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    lo = bounds.number(function, "clip_value_min", clip_value_min, dtype)
-    return lo, bounds.number(function, "clip_value_max", clip_value_max, dtype)
+def _numbers(function: str, least: Any, most: Any, name: str, dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    lo = bounds.number(function, "clip_value_min", least, name, dtype)
+    return lo, bounds.number(function, "clip_value_max", most, name, dtype)
 
 
 def _is_array(bound: Any) -> bool:

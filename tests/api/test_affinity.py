@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import fastclip
+
 PROGRAM = """
 import os, threading, time
 import numpy as np, fastclip
@@ -25,6 +27,7 @@ for _ in range(20):
 """
 
 
+@pytest.mark.skipif(fastclip.show_config()["backend"] != "native", reason="the reference backend has no threads")
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
 @pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda _: [0])(0)) < 2, reason="one CPU has no pool")
 def test_a_narrowed_worker_stays_where_it_was_put():

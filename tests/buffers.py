@@ -4,8 +4,9 @@
 import numpy as np
 from dtypes import F16
 
-#: around a row of f64 (8), of f32 (32), four vectors of any ISA (64), a line of f16 a stream (128), a chunk (32768)
-SIZES = [*range(71), *range(127, 130), *range(255, 261), 511, 512, 513, 1023, 1025, *range(32767, 32770), 33000]
+#: around a row of f64 (8), of f32 (32), four vectors of any ISA (64), a block (256), the shortest streams of f32 (8192)
+#: and of f16 (16384), a chunk (32768)
+SIZES = [*range(71), *range(127, 130), *range(255, 261), 511, 513, 1023, 1025, 8191, 8192, 16384, *range(32767, 32770)]
 
 MARGIN = 64
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "bindings/rows.hpp"
 
+#include <algorithm>
+
 #include "bindings/arrays.hpp"
 
 namespace fastclip {
@@ -24,6 +26,7 @@ RowWalk::RowWalk(PyObject* object, DType dtype, std::uint64_t reduced) : dtype_(
 
 bool RowWalk::next_batch() {
     batch_.clear();
+    batch_.reserve(static_cast<std::size_t>(std::min(left_, kBatch)));
     for (; left_ > 0 && static_cast<std::int64_t>(batch_.size()) < kBatch; --left_) {
         batch_.push_back({at_, row_count_, dense_ ? nullptr : &row_, dtype_, false});
         for (int d = outer_.ndim - 1; d >= 0; --d) {

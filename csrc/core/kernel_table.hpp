@@ -34,6 +34,8 @@ enum class Walk : std::uint8_t { in_cache, from_memory, past_cache };
 // src and dst are the same or do not overlap. n is any size; pointers are aligned to one element.
 struct Kernels {
     Partial (*sumsq)(const void* x, std::int64_t n, double scale);  // of x * scale; scale is a power of two
+    // of four buffers of n elements; where that gains nothing it is sumsq of each
+    void (*sumsq_four)(const void* const (&x)[4], std::int64_t n, Partial* to);
     Partial (*sumabs)(const void* x, std::int64_t n);
     double (*maxabs)(const void* x, std::int64_t n);  // NaN if any is NaN, 0 for none
     Counts (*counts)(const void* x, std::int64_t n);

@@ -72,6 +72,13 @@ class Job {
     }
     bool writes(const Piece& piece) const { return !(in_place() && piece.buffer->repeat); }
 
+    template <class F>  // f(pieces that follow each other, for one thread)
+    void for_each_run(const Plan& plan, F f) const {
+        parallel_for(plan.partition, [&](std::int64_t begin, std::int64_t end) {
+            f(std::span(plan.pieces).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+        });
+    }
+
     template <class F>  // f(piece, target)
     void for_each(const Plan& plan, F f) const {
         parallel_for(plan.partition, [&](std::int64_t begin, std::int64_t end) {
@@ -109,14 +116,37 @@ class Job {
     Walk walk_;
 };
 
-void clip_whole(const Job& job, const Piece& piece, const Request& request) {
+void clip_whole(const Job& job, const Piece& piece, const Norm& norm, const Request& request) {
     const Buffer& src = *piece.buffer;
-    const Norm norm = norm_of_buffer(src);
     const Coefficient c = judge(request, norm, !is_finite(norm.hi), src.count, info(src.dtype).round);
     if (!c.clip && job.in_place()) return;
     const Product by = product(c);
     for (std::int64_t at = 0; at < src.count; at += kChunk)
         scale_piece({&src, at, std::min(kChunk, src.count - at)}, job.target(piece), by, Walk::in_cache);
+}
+
+bool alike(std::span<const Piece> pieces) {
+    const Buffer& first = *pieces[0].buffer;
+    return std::all_of(pieces.begin(), pieces.end(), [&](const Piece& piece) {
+        const Buffer& b = *piece.buffer;
+        return !b.layout && b.dtype == first.dtype && b.count == first.count && b.count <= kChunk;
+    });
+}
+
+// Whole buffers one after the other, or, where they come from memory, four at once.
+void clip_run(const Job& job, std::span<const Piece> pieces, const Request& request) {
+    while (!pieces.empty()) {
+        const bool four = job.walk() != Walk::in_cache && pieces.size() >= 4 && alike(pieces.first(4));
+        const std::size_t count = four ? 4 : 1;
+        Norm norms[4];
+        if (four)
+            norms_of_four({pieces[0].buffer, pieces[1].buffer, pieces[2].buffer, pieces[3].buffer}, norms);
+        else
+            norms[0] = norm_of_buffer(*pieces[0].buffer);
+        for (std::size_t i = 0; i < count; ++i)
+            if (job.writes(pieces[i])) clip_whole(job, pieces[i], norms[i], request);
+        pieces = pieces.subspan(count);
+    }
 }
 
 NormPlan& list_plan() {
@@ -171,7 +201,7 @@ void clip_each(std::span<const Buffer> src, std::span<const Buffer> dst, const R
     plan.make_whole(src, kWholeElements);
     reserve_for_largest(src);
     const Job job(src, dst);
-    job.for_each(plan, [&](const Piece& piece, const Buffer&) { clip_whole(job, piece, request); });
+    job.for_each_run(plan, [&](std::span<const Piece> pieces) { clip_run(job, pieces, request); });
     for (std::size_t i = 0; i < src.size(); ++i) {
         if (src[i].count <= kWholeElements || (dst.empty() && src[i].repeat)) continue;
         clip_list(src.subspan(i, 1), dst.empty() ? dst : dst.subspan(i, 1), request);

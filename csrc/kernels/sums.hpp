@@ -2,10 +2,11 @@
 // Sums over f16, bf16 and f32, with terms in f64: nothing over- or underflows there, and the square of an f32 is exact.
 // 1,024 additions a lane and chunk stay below 2^-43 of the sum, 2^19 times finer than f32.
 //
-// A buffer is read as four streams of the same length and what remains after them, since one stream does not get all
-// that the memory gives: four read 1.3 times as fast from memory, 2.2 times at 16 MB, 1.25 times in L2 (Zen 3; two
-// gain half of that, eight lose it in cache again). A stream is an odd number of cache lines long, or all four would
-// meet in the same sets of the L1: 52 instead of 67 GB/s at 512 KB.
+// From 32 KB on a buffer is read as four streams of the same length and what remains after them, since one stream does
+// not get all that the memory gives: four read 1.3 times as fast from memory, 2.2 times at 16 MB, 1.25 times in L2
+// (Zen 3; two gain half of that, eight lose it in cache again). Streams of less than 8 KB end before the processor has
+// begun to fetch ahead: those of 1 KB took 1.8 times as long as none. A stream is an odd number of cache lines long, or
+// all four would meet in the same sets of the L1: 52 instead of 67 GB/s at 512 KB.
 //
 // Stream s has lanes 8 s to 8 s + 7, its element i goes to lane 8 s + i % 8; what remains is shared out over all 32
 // lanes in turn; at the end the lanes are folded in halves. The order of additions therefore depends on n alone and
@@ -20,12 +21,13 @@ namespace {
 inline constexpr int kLanes = 32;  // 8 AVX2 registers: the latency of an addition times its throughput
 inline constexpr int kStreams = 4;
 inline constexpr int kStreamLanes = kLanes / kStreams;
+inline constexpr int kStreamLines = 128;  // cache lines that a stream has at the least
 
 template <class T>
 std::int64_t stream_length(std::int64_t n) {
     constexpr std::int64_t kLine = kLineBytes / sizeof(T);
     const std::int64_t lines = n / (kStreams * kLine);
-    return lines ? kLine * ((lines - 1) | 1) : 0;
+    return lines < kStreamLines ? 0 : kLine * ((lines - 1) | 1);
 }
 
 struct Square {
@@ -64,12 +66,21 @@ struct Lanes {
         for (int j = 0; j < kRegs; ++j) acc[j] = V::set(0.0);
     }
 
+    template <class Term, class T>  // as many elements as there are whole rows of lanes; returns how many
+    std::int64_t add_rows(const T* x, std::int64_t n) {
+        std::int64_t i = 0;
+        for (; i + kLanes <= n; i += kLanes) {
+            FASTCLIP_UNROLL
+            for (int j = 0; j < kRegs; ++j) acc[j] = Term::template add<V>(acc[j], V::widen(x + i + j * V::kF64));
+        }
+        return i;
+    }
+
     template <class Term, class T>  // n elements, in turn over all lanes
     double add_and_fold(const T* x, std::int64_t n) {
-        for (; n >= kLanes; n -= kLanes, x += kLanes) {
-            FASTCLIP_UNROLL
-            for (int j = 0; j < kRegs; ++j) acc[j] = Term::template add<V>(acc[j], V::widen(x + j * V::kF64));
-        }
+        const std::int64_t whole = add_rows<Term>(x, n);
+        x += whole;
+        n -= whole;
         const int rest = static_cast<int>(n);  // absent elements count as 0, which changes no bit of a sum
         FASTCLIP_UNROLL
         for (int j = 0; j < kRegs; ++j) {
@@ -97,9 +108,22 @@ Partial sum(const T* x, std::int64_t n) {
 
 // Squares of f16 and bf16 are exact in f32, too, so in the streams they are added in pairs there before they become
 // f64: that halves the conversions, which are the bottleneck.
-// Element i of a stream is paired with i + 8, in groups of 16. One rounding to f32 leaves the sum right to 2^-24 and
+// In each 16 elements of a stream i is paired with i + 8 (f16) or the even ones with the odd ones (bf16: a mask and a
+// shift of whole vectors). One rounding to f32 leaves the sum right to 2^-24 and
 // the norm to 2^-25, half an ULP of f32. Products and sums are rounded each by itself: where a square is below f32's
 // normal numbers, a fused multiplication would give other bits.
+struct Pair {
+    WidenVec::F32 a, b;
+};
+Pair load_pair(const Half* x, int vector) {
+    const Half* at = x + vector * WidenVec::kF32;
+    return {WidenVec::load(at), WidenVec::load(at + kStreamLanes)};
+}
+Pair load_pair(const Brain* x, int vector) {
+    const Brain* at = x + 2 * vector * WidenVec::kF32;
+    return {WidenVec::load_even(at), WidenVec::load_odd(at)};
+}
+
 template <class T>
 Partial sum_pairs(const T* x, std::int64_t n) {
     using V = WidenVec;
@@ -109,11 +133,10 @@ Partial sum_pairs(const T* x, std::int64_t n) {
         FASTCLIP_UNROLL
         for (int j = 0; j < kLanes / V::kF32; ++j) {
             constexpr int kVectors = kStreamLanes / V::kF32;
-            const T* at = x + j / kVectors * length + i + j % kVectors * V::kF32;
-            const auto a = V::load(at), b = V::load(at + kStreamLanes);
-            const auto pair = V::add(V::mul(a, a), V::mul(b, b));
-            lanes.acc[2 * j] = V::add(lanes.acc[2 * j], V::widen_low(pair));
-            lanes.acc[2 * j + 1] = V::add(lanes.acc[2 * j + 1], V::widen_high(pair));
+            const Pair pair = load_pair(x + j / kVectors * length + i, j % kVectors);
+            const auto sum = V::add(V::mul(pair.a, pair.a), V::mul(pair.b, pair.b));
+            lanes.acc[2 * j] = V::add(lanes.acc[2 * j], V::widen_low(sum));
+            lanes.acc[2 * j + 1] = V::add(lanes.acc[2 * j + 1], V::widen_high(sum));
         }
     }
     return {lanes.add_and_fold<Square>(x + kStreams * length, n - kStreams * length), 0.0};
@@ -130,6 +153,19 @@ Partial sumsq(const Brain* x, std::int64_t n, double) {
     return good ? pairs : sum<Square>(x, n);
 }
 Partial sumsq(const float* x, std::int64_t n, double) { return sum<Square>(x, n); }
+
+// Four buffers too short for streams at once, each as sumsq would do it: they are each other's streams. From memory
+// that is the difference between 1.36 and 1.26 times the limit for clipping the rows of a matrix of 4,096 columns.
+inline constexpr std::int64_t kTurn = 256;  // elements of one buffer, then of the next
+
+template <class T>
+void sumsq_four(const T* const (&x)[4], std::int64_t n, Partial* to) {
+    Lanes lanes[4];
+    std::int64_t i = 0;
+    for (; i + kTurn <= n; i += kTurn)
+        for (int b = 0; b < 4; ++b) lanes[b].template add_rows<Square>(x[b] + i, kTurn);
+    for (int b = 0; b < 4; ++b) to[b] = {lanes[b].template add_and_fold<Square>(x[b] + i, n - i), 0.0};
+}
 
 template <class T>  // Half, Brain or float
 Partial sumabs(const T* x, std::int64_t n) {

@@ -127,7 +127,7 @@ void scale(T* dst, const T* src, std::int64_t n, const Product& c, Walk walk) {
         const auto by = Vec::set(c.plain);
         transform<Widened<T>>(dst, src, n, walk, [=](Vec::F64 x, std::int64_t, int) { return Vec::mul(x, by); });
     } else {
-        const auto by = Vec::set32(c.narrow);
+        const auto by = Vec::set32(c.narrow == c.narrow ? c.narrow : __builtin_nanf(""));  // see Plain::store
         transform<AsF32<T>>(dst, src, n, walk, [=](Vec::F32 x, std::int64_t, int) { return Vec::mul(x, by); });
     }
 }

@@ -160,12 +160,12 @@ def test_every_value_alone_in_the_statistics(isa, dtype):
 
 @each_dtype
 def test_every_value_in_vectors_of_a_sum(isa, dtype):
-    """128 times the same value fills each stream's first lines: 64 pairs, all exact, and then the same total."""
+    """16,384 times the same value: the shortest streams, their pairs all exact, and so is the total."""
     for bits in range(0, 0x8000, 3):
         value = exact(dtype, bits)
-        x = np.full(128, bits, np.uint16).view(dtype)
+        x = np.full(16384, bits, np.uint16).view(dtype)
         hi, lo = _core.kernel_sumsq(isa, x, 1.0)
-        assert hi == 128 * value * value or (math.isnan(hi) and math.isnan(value)), bits
+        assert hi == 16384 * value * value or (math.isnan(hi) and math.isnan(value)), bits
         assert lo == 0.0
 
 

@@ -59,10 +59,10 @@ def fold(a, add):
 
 
 def stream_length(x):
-    """Four streams, each an odd number of cache lines long."""
+    """Four streams, each an odd number of cache lines long, if that makes at least 8 KB."""
     line = 64 // x.dtype.itemsize
     lines = x.size // (4 * line)
-    return line * ((lines - 1) | 1) if lines else 0
+    return line * ((lines - 1) | 1) if lines >= 128 else 0
 
 
 def order_lanes(streams, rest):
@@ -94,10 +94,11 @@ def order_f64(terms, errors):
 
 
 def pairs(streams):
-    """The squares of elements i and i + 8 in each 16 of a stream, added as f32."""
+    """In each 16 of a stream the squares of i and i + 8 (f16), or of 2 i and 2 i + 1 (bf16), added as f32."""
     with np.errstate(over="ignore", under="ignore"):
-        squares = np.square(streams.astype(F32)).reshape(4, -1, 2, 8)
-        return (squares[:, :, 0] + squares[:, :, 1]).astype(F64)
+        shape, axis = ((4, -1, 2, 8), 2) if streams.dtype == F16 else ((4, -1, 8, 2), 3)
+        squares = np.square(streams.astype(F32)).reshape(shape)
+        return (squares.take(0, axis) + squares.take(1, axis)).astype(F64)
 
 
 def in_order(kernel, x):
@@ -208,19 +209,19 @@ def test_f32_and_narrower_never_leave_the_range(isa, dtype):
 def test_squares_of_bf16_beyond_f32_are_added_as_f64(isa):
     """On either side of both bounds: where pairs overflow, and where what they lose could be seen in the sum."""
     orders = set()
-    for n in (127, 128, 500, 4096, 32768):
+    for n in (500, 16383, 16384, 20000, 32768):
         x = spread(BF16, n).astype(F64)
         for exponent in (*range(-90, -9, 4), *range(30, 64, 2), *range(64, 96, 4)):
             y = np.ldexp(x, exponent).astype(BF16)
             check("sumsq", isa, y)
             assert _core.kernel_sumsq(isa, y, 1.0) == in_order("sumsq", y), (n, exponent)
-            orders.add((n >= 128, exact_squares(y) == in_order("sumsq", y)))
+            orders.add((n >= 16384, exact_squares(y) == in_order("sumsq", y)))
     assert orders == {(False, True), (True, True), (True, False)}
 
 
 def test_one_square_of_bf16_beyond_f32_is_enough(isa):
-    for n in (128, 200, 2048):
-        for place in (0, 8, 31, 40, 127):
+    for n in (16384, 16500, 32768):
+        for place in (0, 8, 31, 40, 4063, 4064, 16383):
             x = np.ones(n, BF16)
             x[place] = 2.0**64
             assert _core.kernel_sumsq(isa, x, 1.0) == (2.0**128, 0.0), (n, place)
@@ -230,13 +231,14 @@ def test_one_square_of_bf16_beyond_f32_is_enough(isa):
 
 def test_the_bound_below_which_squares_of_bf16_are_added_as_f64(isa):
     """A sum of exactly n * 2^-100 is made of pairs, one an ULP below it is not: what 2^-150 rounds to tells."""
-    n = 128
+    n = 16384  # four streams of 127 lines of 32 elements, and 128 elements after them
     x = np.full(n, 2.0**-75, BF16)  # squares: 2^-150, a tie, which f32 makes 0
-    x[0] = x[9] = 2.0**-47  # 2 * 2^-94 = 128 * 2^-100
-    assert _core.kernel_sumsq(isa, x, 1.0) == (2.0**-93, 0.0)
-    x[9] = math.ldexp(255.0, -55)
+    x[-128:] = 0.0
+    x[0] = x[9] = 1.5 * 2.0**-44  # 2 * 2.25 * 2^-88 = 4.5 * 2^-88 >= 16384 * 2^-100 = 4 * 2^-88
+    assert _core.kernel_sumsq(isa, x, 1.0) == (4.5 * 2.0**-88, 0.0) != exact_squares(x)
+    x[9] = 2.0**-44  # 3.25 * 2^-88
     assert _core.kernel_sumsq(isa, x, 1.0) == in_order("sumsq", x) == exact_squares(x)
-    assert exact_squares(x)[0] != order_lanes(pairs(x), x[:0])[0]
+    assert exact_squares(x)[0] != order_lanes(pairs(x[:-128]), x[-128:].astype(F64))[0]
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int16, np.uint16, "V2", np.complex64, ">f4", ">f2"])

@@ -91,6 +91,13 @@ struct Avx2 {
         const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
         return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
     }
+    static F32 load_even(const Brain* p) {
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), 16));
+    }
+    static F32 load_odd(const Brain* p) {
+        const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+        return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), upper));
+    }
     template <class T>  // Half or Brain
     static F32 load_first(const T* p, int count) {
         T some[8] = {};
@@ -102,9 +109,7 @@ struct Avx2 {
         const __m256i b = _mm256_castps_si256(a),
                       odd = _mm256_and_si256(_mm256_srli_epi32(b, 16), _mm256_set1_epi32(1));
         const __m256i rounded = _mm256_add_epi32(b, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-        const __m256i quiet = _mm256_or_si256(b, _mm256_set1_epi32(0x400000));
-        const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
-        const __m256i r = _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
+        const __m256i r = _mm256_srli_epi32(rounded, 16);
         return _mm_packus_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1));
     }
     template <class T>  // Half or Brain

@@ -86,9 +86,7 @@ struct Avx512 {
         const __m512i b = _mm512_castps_si512(a),
                       odd = _mm512_and_si512(_mm512_srli_epi32(b, 16), _mm512_set1_epi32(1));
         const __m512i rounded = _mm512_add_epi32(b, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-        const __m512i quiet = _mm512_or_si512(b, _mm512_set1_epi32(0x400000));
-        const __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
-        return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_mov_epi32(rounded, nan, quiet), 16));
+        return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
     }
     template <class T>  // Half or Brain
     static F32 load(const T* p) {

@@ -103,6 +103,12 @@ struct Neon {
         const uint32x4_t quiet = vorrq_u32(b, vdupq_n_u32(0x400000));
         return vshrn_n_u32(vbslq_u32(vceqq_f32(a, a), rounded, quiet), 16);
     }
+    static F32 load_even(const Brain* p) {
+        return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u16(vld1q_u16(&p->bits)), 16));
+    }
+    static F32 load_odd(const Brain* p) {
+        return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u16(vld1q_u16(&p->bits)), vdupq_n_u32(0xffff0000u)));
+    }
     template <class T>  // Half or Brain
     static F32 load(const T* p) {
         return to_f32x4(vld1_u16(&p->bits), p);

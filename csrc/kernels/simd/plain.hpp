@@ -115,6 +115,14 @@ struct Plain {
     static F32 load(const T* p) {
         return map32([=](int i) { return to_f32(p[i]); });
     }
+    static F32 load_even(const Brain* p) {  // every second one of 2 * kF32 elements
+        return map32([=](int i) { return to_f32(p[2 * i]); });
+    }
+    static F32 load_odd(const Brain* p) {
+        return map32([=](int i) { return to_f32(p[2 * i + 1]); });
+    }
+    // Of a NaN that is stored as bf16 the lower half must be 0, as it is in what came from bf16: rounding carries
+    // nothing into the upper half then, and an ISA need not look for NaN.
     template <class T>
     static void store(T* p, F32 a) {
         store_first(p, a, kF32);

@@ -19,7 +19,7 @@ from fastclip._rules import Rule, norm_of
 from fastclip._rules.evaluator import GROW, PLAIN_BELOW, SAFE_MAX, SAFE_MIN, SHRINK, Coefficient, Norm, judge, two_sum
 
 CHUNK, LANES, STREAMS = 32768, 32, 4
-STREAM_LANES = LANES // STREAMS
+STREAM_LANES, STREAM_LINES = LANES // STREAMS, 128
 _BLOCK = 64 * CHUNK  # elements widened to f64 at a time: 8 MB
 PAIRS_MIN = 2.0**-100
 
@@ -41,7 +41,7 @@ def stream_length(n: int, itemsize: int) -> int:
     """Return the elements of each of the four streams in which a kernel reads a chunk; `csrc/kernels/sums.hpp`."""
     line = 64 // itemsize
     lines = n // (STREAMS * line)
-    return line * ((lines - 1) | 1) if lines else 0
+    return line * ((lines - 1) | 1) if lines >= STREAM_LINES else 0
 
 
 def _in_lanes(streams: Array, rest: Array) -> float:
@@ -57,9 +57,12 @@ def _chunk_sum(chunk: Array, power: int) -> float:
     terms = np.square(wide) if power == 2 else np.abs(wide)
     length = STREAMS * stream_length(chunk.size, chunk.itemsize)
     if power == 2 and chunk.itemsize == 2:
-        squares = np.square(chunk[:length].astype(np.float32)).reshape(STREAMS, -1, 2, STREAM_LANES)
-        pairs = (squares[:, :, 0] + squares[:, :, 1]).astype(np.float64)
-        total = _in_lanes(pairs, terms[length:])
+        squares = np.square(chunk[:length].astype(np.float32)).reshape(STREAMS, -1, 2 * STREAM_LANES)
+        if chunk.dtype == np.float16:
+            pairs = squares[:, :, :STREAM_LANES] + squares[:, :, STREAM_LANES:]
+        else:
+            pairs = squares[:, :, ::2] + squares[:, :, 1::2]
+        total = _in_lanes(pairs.astype(np.float64), terms[length:])
         if chunk.dtype == np.float16 or (math.isfinite(total) and total >= chunk.size * PAIRS_MIN):
             return total
     return _in_lanes(terms[:length], terms[length:])

@@ -45,6 +45,27 @@ struct Widened {
     static void store_first(T* p, V a, int count) { Vec::narrow_first(p, a, count); }
 };
 
+// bf16 in whole vectors, the even elements and the odd ones: a mask and a shift make f32 of them, and two roundings
+// and a blend make bf16 again, at 17 operations for 16 elements where AsF32 takes 24.
+struct BrainPairs {
+    using T = Brain;
+    using V = Vec::Brains;
+    static constexpr int kWidth = 2 * Vec::kF32;
+    static V load(const T* p) { return {Vec::load_even(p), Vec::load_odd(p)}; }
+    static V load_first(const T* p, int count) {
+        T some[kWidth] = {};
+        for (int i = 0; i < count; ++i) some[i] = p[i];
+        return load(some);
+    }
+    static void store(T* p, V a) { Vec::store_pairs(p, a); }
+    static void store_past_cache(T* p, V a) { Vec::store_pairs_past_cache(p, a); }
+    static void store_first(T* p, V a, int count) {
+        T some[kWidth];
+        store(some, a);
+        for (int i = 0; i < count; ++i) p[i] = some[i];
+    }
+};
+
 template <class T>
 struct NaturalOf {
     using Type = AsF32<T>;
@@ -121,14 +142,24 @@ void copy(void* dst, const void* src, std::int64_t bytes, Walk walk) {
     for (std::int64_t i = 4 * words; i < bytes; ++i) static_cast<char*>(dst)[i] = static_cast<const char*>(src)[i];
 }
 
+void scale_narrow(Brain* dst, const Brain* src, std::int64_t n, Vec::F32 by, Walk walk) {
+    transform<BrainPairs>(dst, src, n, walk, [=](Vec::Brains x, std::int64_t, int) {
+        return Vec::Brains{Vec::mul(x.even, by), Vec::mul(x.odd, by)};
+    });
+}
+template <class T>  // Half or float
+void scale_narrow(T* dst, const T* src, std::int64_t n, Vec::F32 by, Walk walk) {
+    transform<AsF32<T>>(dst, src, n, walk, [=](Vec::F32 x, std::int64_t, int) { return Vec::mul(x, by); });
+}
+
 template <class T>  // Half, Brain or float
 void scale(T* dst, const T* src, std::int64_t n, const Product& c, Walk walk) {
     if (c.use_plain) {
         const auto by = Vec::set(c.plain);
         transform<Widened<T>>(dst, src, n, walk, [=](Vec::F64 x, std::int64_t, int) { return Vec::mul(x, by); });
     } else {
-        const auto by = Vec::set32(c.narrow == c.narrow ? c.narrow : __builtin_nanf(""));  // see Plain::store
-        transform<AsF32<T>>(dst, src, n, walk, [=](Vec::F32 x, std::int64_t, int) { return Vec::mul(x, by); });
+        const float by = c.narrow == c.narrow ? c.narrow : __builtin_nanf("");  // see Plain::store
+        scale_narrow(dst, src, n, Vec::set32(by), walk);
     }
 }
 

@@ -105,11 +105,23 @@ struct Avx2 {
         return load(some);
     }
     static __m128i round8(F32 a, const Half*) { return _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT); }
-    static __m128i round8(F32 a, const Brain*) {  // the integers of convert.hpp
-        const __m256i b = _mm256_castps_si256(a),
-                      odd = _mm256_and_si256(_mm256_srli_epi32(b, 16), _mm256_set1_epi32(1));
-        const __m256i rounded = _mm256_add_epi32(b, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-        const __m256i r = _mm256_srli_epi32(rounded, 16);
+    struct Brains {  // 16 elements
+        F32 even, odd;
+    };
+    static __m256i round_up_half(F32 a) {  // the integers of convert.hpp: bf16 in the upper halves
+        const __m256i b = _mm256_castps_si256(a);
+        const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(b, 16), _mm256_set1_epi32(1));
+        return _mm256_add_epi32(b, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    }
+    static __m256i round_pairs(Brains a) {
+        return _mm256_blend_epi16(_mm256_srli_epi32(round_up_half(a.even), 16), round_up_half(a.odd), 0xaa);
+    }
+    static void store_pairs(Brain* p, Brains a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), round_pairs(a)); }
+    static void store_pairs_past_cache(Brain* p, Brains a) {
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(p), round_pairs(a));
+    }
+    static __m128i round8(F32 a, const Brain*) {
+        const __m256i r = _mm256_srli_epi32(round_up_half(a), 16);
         return _mm_packus_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1));
     }
     template <class T>  // Half or Brain

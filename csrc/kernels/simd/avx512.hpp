@@ -82,11 +82,29 @@ struct Avx512 {
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(sixteen), 16));
     }
     static __m256i round16(F32 a, const Half*) { return _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT); }
-    static __m256i round16(F32 a, const Brain*) {  // the integers of convert.hpp
-        const __m512i b = _mm512_castps_si512(a),
-                      odd = _mm512_and_si512(_mm512_srli_epi32(b, 16), _mm512_set1_epi32(1));
-        const __m512i rounded = _mm512_add_epi32(b, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-        return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
+    struct Brains {  // 32 elements
+        F32 even, odd;
+    };
+    static F32 load_even(const Brain* p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16)); }
+    static F32 load_odd(const Brain* p) {
+        const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+        return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), upper));
+    }
+    static __m512i round_up_half(F32 a) {  // the integers of convert.hpp: bf16 in the upper halves
+        const __m512i b = _mm512_castps_si512(a);
+        const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(b, 16), _mm512_set1_epi32(1));
+        return _mm512_add_epi32(b, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    }
+    static __m512i round_pairs(Brains a) {
+        const __m512i even = _mm512_srli_epi32(round_up_half(a.even), 16);
+        return _mm512_mask_blend_epi16(0xaaaaaaaau, even, round_up_half(a.odd));
+    }
+    static void store_pairs(Brain* p, Brains a) { _mm512_storeu_si512(p, round_pairs(a)); }
+    static void store_pairs_past_cache(Brain* p, Brains a) {
+        _mm512_stream_si512(reinterpret_cast<__m512i*>(p), round_pairs(a));
+    }
+    static __m256i round16(F32 a, const Brain*) {
+        return _mm512_cvtepi32_epi16(_mm512_srli_epi32(round_up_half(a), 16));
     }
     template <class T>  // Half or Brain
     static F32 load(const T* p) {

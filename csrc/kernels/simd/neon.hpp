@@ -97,12 +97,19 @@ struct Neon {
     static F32 to_f32x4(uint16x4_t four, const Half*) { return vcvt_f32_f16(vreinterpret_f16_u16(four)); }
     static F32 to_f32x4(uint16x4_t four, const Brain*) { return vreinterpretq_f32_u32(vshll_n_u16(four, 16)); }
     static uint16x4_t round4(F32 a, const Half*) { return vreinterpret_u16_f16(vcvt_f16_f32(a)); }
-    static uint16x4_t round4(F32 a, const Brain*) {  // the integers of convert.hpp
+    static uint32x4_t round_up_half(F32 a) {  // the integers of convert.hpp: bf16 in the upper halves
         const uint32x4_t b = vreinterpretq_u32_f32(a), odd = vandq_u32(vshrq_n_u32(b, 16), vdupq_n_u32(1));
-        const uint32x4_t rounded = vaddq_u32(b, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
-        const uint32x4_t quiet = vorrq_u32(b, vdupq_n_u32(0x400000));
-        return vshrn_n_u32(vbslq_u32(vceqq_f32(a, a), rounded, quiet), 16);
+        return vaddq_u32(b, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
     }
+    static uint16x4_t round4(F32 a, const Brain*) { return vshrn_n_u32(round_up_half(a), 16); }
+    struct Brains {  // 8 elements
+        F32 even, odd;
+    };
+    static void store_pairs(Brain* p, Brains a) {
+        const uint32x4_t both = vsriq_n_u32(round_up_half(a.odd), round_up_half(a.even), 16);
+        vst1q_u16(&p->bits, vreinterpretq_u16_u32(both));
+    }
+    static void store_pairs_past_cache(Brain* p, Brains a) { store_pairs(p, a); }
     static F32 load_even(const Brain* p) {
         return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_u16(vld1q_u16(&p->bits)), 16));
     }

@@ -121,6 +121,16 @@ struct Plain {
     static F32 load_odd(const Brain* p) {
         return map32([=](int i) { return to_f32(p[2 * i + 1]); });
     }
+    struct Brains {  // 2 * kF32 elements
+        F32 even, odd;
+    };
+    static void store_pairs(Brain* p, Brains a) {
+        for (int i = 0; i < kF32; ++i) {
+            round_to(p[2 * i], a.even.v[i]);
+            round_to(p[2 * i + 1], a.odd.v[i]);
+        }
+    }
+    static void store_pairs_past_cache(Brain* p, Brains a) { store_pairs(p, a); }
     // Of a NaN that is stored as bf16 the lower half must be 0, as it is in what came from bf16: rounding carries
     // nothing into the upper half then, and an ISA need not look for NaN.
     template <class T>

@@ -182,25 +182,30 @@ def test_nobody_runs_beside_a_call_on_memory_that_its_producer_could_free():
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         pytest.skip("there is no GIL to keep")
     a = np.full(10_000_000, 1e-9, np.float32)  # 40 MB: a NumPy array's call lets go of the GIL
-    seen, done = [0], threading.Event()
-
-    def count():
-        while not done.is_set():
-            seen[0] += 1
-            time.sleep(0)
-
-    counts = []
-    thread = threading.Thread(target=count)
-    thread.start()
     view, why = fastclip._core.from_dlpack(Producer(a).make(VERSIONED), lambda: None)
     assert why == ""
-    for t in ([a], [view], [np.asarray(view)[::-1]]):
-        while not (fast := seen[0]):
-            time.sleep(0.001)
-        fast = seen[0]
-        for _ in range(5):
-            fastclip._core.norm_list(t)
-        counts.append(seen[0] - fast)
-    done.set()
-    thread.join()
-    assert counts[0] > 10 * max(counts[1:])
+    seen, done = 0, False
+
+    def count():
+        nonlocal seen
+        while not done:
+            seen += 1
+            time.sleep(0)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # seconds: from here on a thread runs only where another one lets go of the GIL
+    thread = threading.Thread(target=count)
+    thread.start()
+    counts = []
+    try:
+        for t in ([a], [view], [np.asarray(view)[::-1]]):
+            before = seen
+            for _ in range(5):
+                fastclip._core.norm_list(t)
+            counts.append(seen - before)
+    finally:
+        done = True
+        thread.join()
+        sys.setswitchinterval(interval)
+    assert counts[0] > 0
+    assert counts[1:] == [0, 0]

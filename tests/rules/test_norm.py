@@ -116,13 +116,23 @@ def test_a_power_of_two_scales_the_norm_to_the_bit(arrays, exponent):
         scaled = [np.asarray(np.ldexp(a, exponent)) for a in arrays]
         if any(not np.array_equal(np.ldexp(s, -exponent), a) for s, a in zip(scaled, arrays, strict=True)):
             return
-    norm = oracle.norm(arrays)
+    norm = fastclip.global_norm(arrays)
     if norm and not 2.0**-1021 < norm < math.inf:
         return
     expected = math.ldexp(norm, exponent) if math.frexp(norm)[1] + exponent <= 1024 else math.inf
     if expected and expected < 2.0**-1021:
         return
     assert fastclip.global_norm(scaled) == expected
+    oracle.check_norm(expected, scaled)
+
+
+def test_a_norm_next_to_a_tie_scales_to_the_bit():
+    """2^-109 above the middle of two numbers, nearer than the 2^-104 that the norm is good to; in every range."""
+    a = np.array([1 - 2.0**-52, 1 - 2.0**-53] * 2)
+    norm = fastclip.global_norm([a])
+    oracle.check_norm(norm, [a])
+    for exponent in (-1000, -600, 511, 512, 600, 1000):
+        assert fastclip.global_norm([np.ldexp(a, exponent)]) == math.ldexp(norm, exponent)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.cases import Workload
-from benchmarks.intervals import Interval
+from fastclip._bench.cases import Workload
+from fastclip._bench.intervals import Interval
 
 MIN_ROUNDS = 30  # with fewer there are numbers but no verdict
 

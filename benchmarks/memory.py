@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.cases import WORKLOADS, FloatArray
+from fastclip._bench.cases import WORKLOADS, FloatArray
 
 _ROOT = Path(__file__).resolve().parents[1]
 PAGE = 4096

@@ -178,7 +178,7 @@ def render(run: dict[str, Any]) -> str:
     parts = [
         _HEAD,
         f"{machine['cpu']}, {machine['cores']} cores ({caches}), {machine['system']}, Python {machine['python']}; "
-        f"fastclip {config['version']} at commit {machine['commit']}, ISA {config['isa']}, "
+        f"fastclip {config['version']} at commit {config['commit']}, ISA {config['isa']}, "
         f"{config['threads']} threads, compiler {config['compiler']}; {others}. "
         f"{rounds} rounds or more each.\n",
         *([_STREAMS + "\n"] if any("streams" in row["ratios"] for row in run["operations"]) else []),

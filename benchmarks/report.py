@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.bars import MIN_ROUNDS, Bar, bars
-from benchmarks.baselines import WRONG
-from benchmarks.cases import Workload
-from benchmarks.intervals import Interval, median_interval
 from benchmarks.memory import Growth
-from benchmarks.ruler import Result
+from fastclip._bench.cases import Workload
+from fastclip._bench.exact import WRONG
+from fastclip._bench.intervals import Interval, median_interval
+from fastclip._bench.ruler import Result
 
 _AGAINST = ("limit", "streams", "numpy", "torch")
 

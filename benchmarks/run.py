@@ -7,6 +7,7 @@ python benchmarks/run.py [--workloads NAME ...] [--operations NAME ...] [--round
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
@@ -16,15 +17,16 @@ if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.bars import MIN_ROUNDS
-from benchmarks.baselines import PEERS, exact_norm, installed, norm_error
-from benchmarks.cases import WORKLOADS, Workload
-from benchmarks.checks import check
-from benchmarks.contestants import OPERATIONS
-from benchmarks.environment import environment
-from benchmarks.intervals import MIN_SAMPLES
 from benchmarks.memory import Growth, memory_rows
 from benchmarks.report import HEADER, Row, errors_line, memory_table, record, table
-from benchmarks.ruler import measure
+from fastclip._bench.cases import WORKLOADS, Workload
+from fastclip._bench.checks import check
+from fastclip._bench.contestants import OPERATIONS
+from fastclip._bench.environment import environment
+from fastclip._bench.exact import exact_norm, norm_error
+from fastclip._bench.intervals import MIN_SAMPLES
+from fastclip._bench.peers import PEERS, bind, installed
+from fastclip._bench.ruler import measure
 
 QUICK_ROUNDS = 10
 NOISY = 0.10  # spread of the limit above which the machine is called noisy
@@ -58,14 +60,14 @@ def _measure(workload: Workload, peers: list[str], given: argparse.Namespace) ->
     if "within" in workload.operations:
         exact = exact_norm(arrays)
         here = [name for name in peers if OPERATIONS["within"].takes(name, workload)]
-        errors = {name: norm_error(PEERS[name](arrays), exact) for name in here}
+        errors = {name: norm_error(bind(name, arrays), exact) for name in here}
     print(errors_line(workload, errors), file=sys.stderr)
     rows = []
     for operation in _chosen(workload, given):
         print(f"  {operation} ...", file=sys.stderr)
         here = [name for name in peers if OPERATIONS[operation].takes(name, workload)]
         for name in here:
-            check(PEERS[name], operation, workload.dtype)
+            check(functools.partial(bind, name), operation, workload.dtype)
         rows.append(Row(workload, measure(arrays, operation, here, given.rounds)))
     return rows, errors
 
@@ -98,7 +100,7 @@ def main() -> int:
         rows.extend(measured)
     memory: list[Growth] = [] if given.no_memory else memory_rows()
 
-    machine = f"{config['cpu']}, {config['cores']} cores, commit {config['commit']}"
+    machine = f"{config['cpu']}, {config['cores']} cores, commit {config['fastclip']['commit']}"
     print(f"{machine}, load average {config['load_average'][0]:.2f}")
     print(HEADER, table(rows), sep="\n\n")
     for name in given.workloads:

@@ -64,12 +64,13 @@ MAY_IMPORT = {
     "_api": {"_arrays", "_backends", "_config", "_dtypes", "_errors", "_layout", "_rules"},
     "__init__": {"_api", "_config"},
     "__main__": {"_cli"},
-    "_cli": {"", "_demo"},
+    "_cli": {"", "_bench", "_demo"},
+    "_bench": {""},
     "_demo": {""},
     "numpy": {"_api"},
 }
 THIRD_PARTY = {"_rules": set(), "_cli": set(), "__init__": set(), "__main__": set(), "_foreign": {"numpy", "ml_dtypes"}}
-DEMO = {"numpy", "sklearn", "matplotlib", "rich"}
+THIRD_PARTY |= {"_demo": {"numpy", "sklearn", "matplotlib", "rich"}, "_bench": {"numpy", "torch"}}
 
 
 def imports(path):
@@ -98,7 +99,7 @@ def test_a_part_imports_only_what_stands_below_it(path):
         if top == "fastclip":
             assert below == own or below in MAY_IMPORT[own], f"{own} imports {module}"
         elif top not in sys.stdlib_module_names:
-            allowed = THIRD_PARTY.get(own, DEMO if own == "_demo" else {"numpy"})
+            allowed = THIRD_PARTY.get(own, {"numpy"})
             assert top in allowed, f"{own} imports {module}"
 
 
@@ -119,6 +120,7 @@ MAY_INCLUDE = {
     "isa": {"isa", "core"},
     "engine": {"engine", "isa", "core"},
     "bindings": {"bindings", "engine", "isa", "core"},
+    "limit": {"limit"},  # plain loops to compare with, a library of its own
 }
 # No header with functions in kernels: what is inlined there may be compiled for AVX-512 and kept for every CPU.
 KERNEL_HEADERS = {"cstdint", "immintrin.h", "arm_neon.h"}
@@ -138,7 +140,7 @@ def test_a_folder_includes_only_what_stands_below_it(path):
     for included in re.findall(r"#include <([^>]+)>", text):
         assert folder == "bindings" or not included.startswith(("pybind11", "Python.h")), included
         assert folder != "kernels" or included in KERNEL_HEADERS, included
-    if "simd" not in path.parts:
+    if "simd" not in path.parts and folder != "limit":
         assert set(re.findall(r"\b_mm\d*_\w+", text)) <= INTRINSICS_ELSEWHERE
     assert "py::array_t" not in text  # copies what it can't take, and the writes are lost
 

@@ -7,6 +7,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     m.doc() = "The native side of fastclip. Private: fastclip's public functions check what these take for granted.";
     m.attr("__version__") = FASTCLIP_VERSION;
     m.attr("compiler") = FASTCLIP_COMPILER;
+    m.attr("flags") = FASTCLIP_FLAGS;
+    m.attr("commit") = FASTCLIP_COMMIT;
     fastclip::bind_ops(m);
     fastclip::bind_isa(m);
     fastclip::bind_results(m);

@@ -150,6 +150,8 @@ def show_config() -> dict[str, Any]:
         "isas_compiled": core.compiled_isas() if core is not None else ("none",),
         "threads": core.num_threads() if native else 1,
         "compiler": core.compiler if core is not None else "none",
+        "flags": core.flags if core is not None else "",
+        "commit": core.commit if core is not None else "",
         "numpy": np.__version__,
         "recycling": dict(zip(("limit", "kept"), core.recycling() if native else (0, 0), strict=True)),
         "calls": {

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 
 __version__: str
 compiler: str
+flags: str
+commit: str
 
 class Rule:
     def __init__(self, slack: float, nonfinite: str, average: bool) -> None: ...

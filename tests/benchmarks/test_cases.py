@@ -4,9 +4,10 @@ import dataclasses
 import numpy as np
 import pytest
 from benchmarks.bars import Bar, bars
-from benchmarks.cases import WORKLOADS
-from benchmarks.contestants import OPERATIONS
-from benchmarks.limit import PASSES
+
+from fastclip._bench.cases import WORKLOADS
+from fastclip._bench.contestants import OPERATIONS
+from fastclip._bench.limit import PASSES
 
 SIZES = {
     "tiny_many": (100, 50 * (64 * 64 + 64) * 4),

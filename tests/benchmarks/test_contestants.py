@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 import dataclasses
+import functools
 import math
 
 import numpy as np
 import pytest
-from benchmarks.baselines import PEERS, WRONG, exact_norm, fastclip_peer, numpy_peer, torch_peer
-from benchmarks.cases import WORKLOADS
-from benchmarks.checks import CHECKS, check
-from benchmarks.contestants import OPERATIONS, STEP, values_of
+
+from fastclip._bench.cases import WORKLOADS
+from fastclip._bench.checks import CHECKS, check
+from fastclip._bench.contestants import OPERATIONS, STEP, values_of
+from fastclip._bench.exact import WRONG, exact_norm
+from fastclip._bench.peers import PEERS, bind
 
 
 def test_the_exact_norm_is_exact():
@@ -28,19 +31,19 @@ HALVES = [
 @pytest.mark.parametrize("name", PEERS)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_peer_does_it_right(name, operation):
-    check(PEERS[name], operation)
+    check(functools.partial(bind, name), operation)
 
 
 @pytest.mark.parametrize(("name", "operation", "dtype"), HALVES)
 def test_a_peer_does_it_right_in_half_width(name, operation, dtype):
-    check(PEERS[name], operation, dtype)
+    check(functools.partial(bind, name), operation, dtype)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_peer_that_does_nothing_is_found_out(operation):
     def idle(arrays):
         return dataclasses.replace(
-            numpy_peer(arrays),
+            bind("numpy", arrays),
             clip_norm=lambda limit: 1.0,
             clip_value=lambda bound: None,
             clip_out=lambda bound: None,
@@ -58,14 +61,14 @@ def test_a_peer_that_does_nothing_is_found_out(operation):
 def test_a_peer_works_on_the_arrays_given(name):
     arrays = WORKLOADS["rl_policy"].arrays()
     norm = exact_norm(arrays)
-    PEERS[name](arrays).clip_norm(norm / 2)
+    bind(name, arrays).clip_norm(norm / 2)
     assert exact_norm(arrays) == pytest.approx(norm / 2, rel=WRONG["f32"])
 
 
 def test_within_writes_nothing():
     arrays = WORKLOADS["rl_policy"].arrays()
     before = [array.tobytes() for array in arrays]
-    assert OPERATIONS["within"].start(numpy_peer(arrays), values_of(arrays)).sample(5) > 0
+    assert OPERATIONS["within"].start(bind("numpy", arrays), values_of(arrays)).sample(5) > 0
     assert [array.tobytes() for array in arrays] == before
 
 
@@ -73,7 +76,7 @@ def test_every_clip_has_something_to_clip_and_peers_may_alternate():
     arrays = WORKLOADS["rl_policy"].arrays()
     values = values_of(arrays)
     norm = values.norm
-    first, second = (start_clip(numpy_peer(arrays), values) for _ in range(2))
+    first, second = (start_clip(bind("numpy", arrays), values) for _ in range(2))
     for _ in range(10):
         first.sample(7)
         second.sample(3)
@@ -83,7 +86,7 @@ def test_every_clip_has_something_to_clip_and_peers_may_alternate():
 
 def test_a_clip_that_did_not_happen_is_noticed():
     arrays = WORKLOADS["rl_policy"].arrays()
-    contestant = start_clip(numpy_peer(arrays), values_of(arrays))
+    contestant = start_clip(bind("numpy", arrays), values_of(arrays))
     for array in arrays:
         array *= np.float32(0.5)
     with pytest.raises(AssertionError, match="nothing to clip"):
@@ -96,7 +99,7 @@ def test_in_half_width_the_norm_stays_beyond_the_limit_whoever_clips(dtype):
     values = values_of(arrays)
     norm = values.norm
     assert values.coarse
-    ours, theirs = (start_clip(peer(arrays), values) for peer in (fastclip_peer, torch_peer))
+    ours, theirs = (start_clip(bind(peer, arrays), values) for peer in ("fastclip", "torch"))
     for _ in range(40):
         theirs.sample(3)
         ours.sample(50)  # raises where there was nothing to clip
@@ -108,7 +111,7 @@ def test_in_half_width_the_norm_stays_beyond_the_limit_whoever_clips(dtype):
 def test_new_arrays_leave_the_old_ones(name):
     arrays = WORKLOADS["rl_policy"].arrays()
     before = [array.tobytes() for array in arrays]
-    assert OPERATIONS["clip_new"].start(PEERS[name](arrays), values_of(arrays)).sample(3) > 0
+    assert OPERATIONS["clip_new"].start(bind(name, arrays), values_of(arrays)).sample(3) > 0
     assert [array.tobytes() for array in arrays] == before
 
 
@@ -116,7 +119,7 @@ def test_new_arrays_leave_the_old_ones(name):
 def test_every_row_is_clipped_by_every_call(name):
     arrays = WORKLOADS["cache_1mb"].arrays()
     values = values_of(arrays)
-    contestant = OPERATIONS["rows"].start(PEERS[name](arrays), values)
+    contestant = OPERATIONS["rows"].start(bind(name, arrays), values)
     smallest = values.row
     for _ in range(3):
         contestant.sample(4)
@@ -126,7 +129,7 @@ def test_every_row_is_clipped_by_every_call(name):
 
 def test_rows_that_were_not_clipped_are_noticed():
     arrays = WORKLOADS["rl_policy"].arrays()
-    contestant = OPERATIONS["rows"].start(numpy_peer(arrays), values_of(arrays))
+    contestant = OPERATIONS["rows"].start(bind("numpy", arrays), values_of(arrays))
     arrays[0] *= np.float32(0.5)
     with pytest.raises(AssertionError, match="every row"):
         contestant.sample(1)
@@ -136,7 +139,7 @@ def test_rows_that_were_not_clipped_are_noticed():
 def test_a_call_is_made_as_often_as_asked(operation):
     arrays = WORKLOADS["clip_10"].arrays()
     calls = []
-    peer = dataclasses.replace(numpy_peer(arrays), clip=lambda *given, **named: calls.append((given, named)))
+    peer = dataclasses.replace(bind("numpy", arrays), clip=lambda *given, **named: calls.append((given, named)))
     values = values_of(arrays)
     assert OPERATIONS[operation].start(peer, values).sample(7) > 0
     low, high = -values.bound, values.bound
@@ -150,7 +153,7 @@ def test_a_call_is_made_as_often_as_asked(operation):
 def test_every_clip_by_value_moves_values(operation):
     arrays = WORKLOADS["rl_policy"].arrays()
     values = values_of(arrays)
-    contestant = OPERATIONS[operation].start(numpy_peer(arrays), values)
+    contestant = OPERATIONS[operation].start(bind("numpy", arrays), values)
     for _ in range(3):
         before = arrays[0].copy()
         contestant.sample(4)

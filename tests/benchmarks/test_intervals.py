@@ -4,7 +4,8 @@ import random
 
 import pytest
 from benchmarks.bars import Bar
-from benchmarks.intervals import MIN_SAMPLES, Interval, median_interval, spread
+
+from fastclip._bench.intervals import MIN_SAMPLES, Interval, median_interval, spread
 
 
 @pytest.mark.parametrize(

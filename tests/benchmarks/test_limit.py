@@ -4,7 +4,8 @@ import operator
 
 import numpy as np
 import pytest
-from benchmarks import limit
+
+from fastclip._bench import limit
 
 SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-39, 3.4e38], dtype=np.float32)
 SIGNALLING = 0x7F800001  # a NaN that arithmetic would change

@@ -4,8 +4,9 @@
 import copy
 import json
 
-from benchmarks.cases import WORKLOADS
 from benchmarks.page import PAGE, RESULT, render
+
+from fastclip._bench.cases import WORKLOADS
 
 
 def published():

@@ -2,10 +2,11 @@
 import json
 
 import pytest
-from benchmarks.cases import WORKLOADS
 from benchmarks.memory import PAGE, SLACK, Growth
 from benchmarks.report import Row, memory_table, record, table
-from benchmarks.ruler import Result
+
+from fastclip._bench.cases import WORKLOADS
+from fastclip._bench.ruler import Result
 
 
 def row(ours, rounds=30, disturbed=0, operation="within", workload="tiny_many"):

@@ -18,7 +18,7 @@
 #include <thread>
 #include <vector>
 
-#include "limit_loops.hpp"
+#include "limit/loops.hpp"
 
 namespace {
 

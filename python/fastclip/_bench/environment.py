@@ -6,14 +6,9 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from benchmarks.limit import compiler_version
-
-_ROOT = Path(__file__).resolve().parents[1]
 
 
 def _cpu_model() -> str:
@@ -40,20 +35,6 @@ def _huge_pages() -> str | None:
     return next(word.strip("[]") for word in path.read_text().split() if word.startswith("["))
 
 
-def _commit() -> str | None:
-    """Return the short commit, with a plus sign behind it where files differ from it."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
 def environment(peers: Sequence[str]) -> dict[str, Any]:
     """Return a record for the JSON: machine, compiler, versions, commit, threads, load."""
     record: dict[str, Any] = {
@@ -62,10 +43,8 @@ def environment(peers: Sequence[str]) -> dict[str, Any]:
         "caches": _caches(),
         "huge_pages": _huge_pages(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "probe_compiler": compiler_version(),
         "python": platform.python_version(),
         "versions": {name: importlib.import_module(name).__version__ for name in peers},
-        "commit": _commit(),
         "load_average": os.getloadavg(),
     }
     if "fastclip" in peers:

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from benchmarks.baselines import PEERS
-from benchmarks.cases import FloatArray
-from benchmarks.contestants import OPERATIONS, Contestant, Limit, values_of
-from benchmarks.intervals import Interval, median_interval, spread
-from benchmarks.limit import STREAMS, Probe
-from benchmarks.quiet import Others, settle
+from fastclip._bench.cases import FloatArray
+from fastclip._bench.contestants import OPERATIONS, Contestant, Limit, values_of
+from fastclip._bench.intervals import Interval, median_interval, spread
+from fastclip._bench.limit import STREAMS, Probe
+from fastclip._bench.peers import bind
+from fastclip._bench.quiet import Others, settle
 
 BATCH = 200e-6  # seconds a sample takes at least: the clock and one interrupt (1 us or so) are lost in it
 WARM = 1e-3  # seconds of untimed calls before each sample
@@ -174,7 +174,7 @@ def measure(arrays: Sequence[FloatArray], operation: str, peers: Sequence[str], 
         contestants.update({**plain, **several})
     values = values_of(arrays)
     for name in peers:
-        contestants[name] = OPERATIONS[operation].start(PEERS[name](arrays), values)
+        contestants[name] = OPERATIONS[operation].start(bind(name, arrays), values)
 
     with _no_collection():
         turns = _Turns(contestants, seed)

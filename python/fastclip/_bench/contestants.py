@@ -13,9 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.baselines import Peer, exact_norm
-from benchmarks.cases import FloatArray, Workload
-from benchmarks.limit import Probe, Setting
+from fastclip._bench.cases import FloatArray, Workload
+from fastclip._bench.exact import exact_norm
+from fastclip._bench.limit import Probe, Setting
+from fastclip._bench.peers.base import Peer, able
 
 STEP = 1e-5  # by this part the limit falls from call to call, so that every call has something to clip
 ROWS_SEEN = 8  # rows whose norms are looked at after each sample
@@ -78,7 +79,7 @@ class _Within:
         self.peer, self.limit = peer, 10 * values.norm
 
     def sample(self, calls: int) -> float:
-        return _timed(self.peer.clip_norm, [self.limit] * calls)[0]
+        return _timed(able(self.peer.clip_norm), [self.limit] * calls)[0]
 
 
 class _Clip:
@@ -95,13 +96,13 @@ class _Clip:
 
     def __init__(self, peer: Peer, values: Values) -> None:
         self.peer, self.values = peer, values
-        self.bias = float(peer.clip_norm(10 * values.norm)) / values.norm
+        self.bias = float(able(peer.clip_norm)(10 * values.norm)) / values.norm
 
     def sample(self, calls: int) -> float:
         if self.values.coarse and self.peer.always_writes:
-            return _timed(self.peer.clip_norm, [10 * self.values.norm] * calls)[0]
+            return _timed(able(self.peer.clip_norm), [10 * self.values.norm] * calls)[0]
         limits = _falling(self.values.norm * self.bias, calls)
-        seconds, norms = _timed(self.peer.clip_norm, limits)
+        seconds, norms = _timed(able(self.peer.clip_norm), limits)
         self.values.norm = limits[-1] / self.bias
         missed = sum(float(norm) <= limit for norm, limit in zip(norms, limits, strict=True))
         if missed and not self.peer.always_writes:
@@ -116,14 +117,14 @@ class _New:
         self.peer, self.limit = peer, values.norm / 2
 
     def sample(self, calls: int) -> float:
-        return _timed(lambda limit: self.peer.clip_new(limit)[0], [self.limit] * calls)[0]
+        return _timed(lambda limit: able(self.peer.clip_new)(limit)[0], [self.limit] * calls)[0]
 
 
 class _Value:
     """Clipping by value, every call to bounds just inside the last ones, on which 5 % of the values lie."""
 
     def __init__(self, peer: Peer, values: Values) -> None:
-        self.clip, self.values = peer.clip_value, values
+        self.clip, self.values = able(peer.clip_value), values
 
     def sample(self, calls: int) -> float:
         bounds = _falling(self.values.bound, calls)
@@ -136,7 +137,7 @@ class _Out(_Value):
     """The same by a clip with `out=`, the array itself."""
 
     def __init__(self, peer: Peer, values: Values) -> None:
-        self.clip, self.values = peer.clip_out, values
+        self.clip, self.values = able(peer.clip_out), values
 
 
 class _Rows:
@@ -149,7 +150,7 @@ class _Rows:
 
     def sample(self, calls: int) -> float:
         limits = _falling(self.values.row, calls)
-        seconds, _ = _timed(self.peer.clip_rows, limits)
+        seconds, _ = _timed(able(self.peer.clip_rows), limits)
         self.values.row = limits[-1]
         seen = _row_norms(self.first[:: max(1, len(self.first) // ROWS_SEEN)])
         if not np.allclose(seen, limits[-1], rtol=STEP / 2, atol=0):
@@ -161,8 +162,7 @@ class _Call:
     """One call like np.clip's, as written; a microsecond holds no wrapper, so the loop is written out twice."""
 
     def __init__(self, peer: Peer, values: Values) -> None:
-        assert peer.clip is not None
-        self.clip, self.array, self.bound = peer.clip, values.first, values.bound
+        self.clip, self.array, self.bound = able(peer.clip), values.first, values.bound
 
 
 class _Positional(_Call):

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The memory limit: limit.cpp, compiled on demand and called through ctypes."""
+"""The memory limit: csrc/limit, plain loops called through ctypes."""
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
-import shutil
 import statistics
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,40 +13,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.cases import FloatArray
+from fastclip._bench.cases import FloatArray
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("limit.cpp", "limit_loops.hpp"))
+LIBRARY = Path(__file__).with_name("_limit.so")
 Words = npt.NDArray[np.uint32]
-BUILD = Path(__file__).resolve().parents[1] / "build" / "benchmarks"
 LINE = 64
-PASSES = ("read", "write", "copy")  # as limit.cpp numbers them
+PASSES = ("read", "write", "copy")  # as csrc/limit/limit.cpp numbers them
 STREAMS = 4  # of the loops beside the plain ones; they have no copy of their own
-FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-pthread")
 
 
-def compiler() -> str:
-    """Return the C++ compiler's command, from CXX or the usual names."""
-    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
-        if name and shutil.which(name):
-            return name
-    raise RuntimeError("benchmarks: no C++ compiler for limit.cpp; install g++ or clang++, or set CXX.")
-
-
-def compiler_version() -> str:
-    """Return the first line of the compiler's `--version`."""
-    answer = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True)
-    return answer.stdout.splitlines()[0]
-
-
-def _library() -> Path:
-    key = "\n".join((*(source.read_text() for source in SOURCES), compiler_version(), *FLAGS))
-    library = BUILD / f"limit-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    if not library.exists():
-        BUILD.mkdir(parents=True, exist_ok=True)
-        partial = library.with_suffix(f".{os.getpid()}")
-        subprocess.run([compiler(), *FLAGS, str(SOURCES[0]), "-o", str(partial)], check=True)
-        partial.replace(library)
-    return library
+def available() -> bool:
+    """Tell whether the loops were built: they are not where fastclip was installed without a compiler."""
+    return LIBRARY.exists()
 
 
 def thread_counts() -> tuple[int, ...]:
@@ -82,7 +57,7 @@ class Probe:
         self._pointers = np.array([a.ctypes.data for a in arrays], dtype=np.uint64)
         self._copies = np.zeros_like(self._pointers)
         self._bytes = np.array([a.nbytes for a in arrays], dtype=np.uint64)
-        self._native = ctypes.CDLL(str(_library()))
+        self._native = ctypes.CDLL(str(LIBRARY))
         self._native.limit_variant_name.restype = ctypes.c_char_p
         self._native.limit_seen.restype = ctypes.c_uint32
         self._native.limit_run.restype = ctypes.c_int64

@@ -33,7 +33,8 @@ class Workload:
     def numpy_dtype(self) -> np.dtype[Any]:
         """Return the dtype; bfloat16 needs ml_dtypes."""
         if self.dtype == "bf16":
-            return np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+            bfloat16: np.dtype[Any] = np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+            return bfloat16
         return np.dtype({"f16": np.float16, "f32": np.float32}[self.dtype])
 
     @property

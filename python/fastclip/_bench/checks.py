@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.baselines import WRONG, Peer, exact_norm
-from benchmarks.cases import WORKLOADS, FloatArray, Workload
+from fastclip._bench.cases import WORKLOADS, FloatArray, Workload
+from fastclip._bench.exact import WRONG, exact_norm
+from fastclip._bench.peers.base import Peer, able
 
 Make = Callable[[Sequence[FloatArray]], Peer]
 
@@ -31,9 +32,9 @@ def check_norm(make: Make, workload: Workload) -> None:
     before = [array.copy() for array in arrays]
     exact = exact_norm(arrays)
     peer = make(arrays)
-    peer.clip_norm(10 * exact)
+    able(peer.clip_norm)(10 * exact)
     assert _bytes(arrays) == _bytes(before), "something changed within the limit"
-    peer.clip_norm(exact / 2)
+    able(peer.clip_norm)(exact / 2)
     _check_scaled(arrays, before, 0.5, workload.dtype)
     reached = exact_norm(arrays) / (exact / 2)
     assert abs(reached - 1) < WRONG[workload.dtype], f"clipping by norm reached {reached} times the limit"
@@ -44,7 +45,7 @@ def check_value(make: Make, workload: Workload) -> None:
     arrays = workload.arrays()
     bound = float(np.abs(arrays[0]).max()) / 2
     expected = [np.clip(array, -bound, bound) for array in arrays]
-    make(arrays).clip_value(bound)
+    able(make(arrays).clip_value)(bound)
     assert _bytes(arrays) == _bytes(expected), "clipping by value differs from np.clip"
 
 
@@ -53,7 +54,7 @@ def check_clip_out(make: Make, workload: Workload) -> None:
     arrays = workload.arrays()
     bound = float(np.abs(arrays[0]).max()) / 2
     expected = np.clip(arrays[0], -bound, bound)
-    make(arrays).clip_out(bound)
+    able(make(arrays).clip_out)(bound)
     assert arrays[0].tobytes() == expected.tobytes(), "clip(out=) differs from np.clip"
 
 
@@ -62,7 +63,7 @@ def check_clip_new(make: Make, workload: Workload) -> None:
     arrays = workload.arrays()
     before = [array.copy() for array in arrays]
     exact = exact_norm(arrays)
-    norm, clipped = make(arrays).clip_new(exact / 2)
+    norm, clipped = able(make(arrays).clip_new)(exact / 2)
     assert abs(float(norm) / exact - 1) < WRONG[workload.dtype], f"the norm is {norm}, not {exact}"
     assert _bytes(arrays) == _bytes(before), "clipping into new arrays changed the old ones"
     _check_scaled([np.asarray(array) for array in clipped], before, 0.5, workload.dtype)
@@ -74,7 +75,7 @@ def check_rows(make: Make, workload: Workload) -> None:
     before = arrays[0].astype(np.float64)
     norms = np.sqrt((before * before).sum(axis=1, keepdims=True))
     limit = float(np.median(norms))
-    make(arrays).clip_rows(limit)
+    able(make(arrays).clip_rows)(limit)
     wanted = before * np.minimum(1, limit / norms)
     assert np.allclose(arrays[0], wanted, rtol=WRONG[workload.dtype], atol=0), "rows clipped wrongly"
 

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""fastclip's public functions."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from fastclip._bench.cases import FloatArray
+from fastclip._bench.peers.base import Peer
+
+
+def _clip_new(arrays: list[FloatArray], limit: float) -> tuple[float, list[FloatArray]]:
+    import fastclip
+
+    clipped, norm = fastclip.clip_by_global_norm(arrays, limit)
+    return norm, clipped
+
+
+def bind(arrays: Sequence[FloatArray]) -> Peer:
+    """Bind fastclip's public functions."""
+    import fastclip
+
+    given = list(arrays)
+    first = given[0]
+    clip, clip_by_value_, clip_by_norm_ = fastclip.clip, fastclip.clip_by_value_, fastclip.clip_by_norm_
+    return Peer(
+        "fastclip",
+        clip_norm=functools.partial(fastclip.clip_by_global_norm_, given),
+        clip_value=lambda bound: clip_by_value_(given, -bound, bound),
+        clip_new=functools.partial(_clip_new, given),
+        clip_out=lambda bound: clip(first, -bound, bound, out=first),
+        clip_rows=lambda limit: clip_by_norm_(first, limit, axes=1),
+        clip=clip,
+    )

@@ -26,6 +26,13 @@ struct Product {
     double plain, pre, factor;
 };
 
+// A buffer that waits to be scaled; null dst: it stays as it is.
+struct Waiting {
+    void* dst;
+    const void* src;
+    Product by;
+};
+
 // How a transform goes through memory. In cache one stream is fastest (79 GB/s against 70 with four at 4 MB); beyond it
 // four are (25 against 31 GB/s from memory, 26 against 42 at 16 MB: Zen 3), and a result that nobody will find in
 // cache anyway is stored past it.
@@ -34,8 +41,8 @@ enum class Walk : std::uint8_t { in_cache, from_memory, past_cache };
 // src and dst are the same or do not overlap. n is any size; pointers are aligned to one element.
 struct Kernels {
     Partial (*sumsq)(const void* x, std::int64_t n, double scale);  // of x * scale; scale is a power of two
-    // of four buffers of n elements; where that gains nothing it is sumsq of each
-    void (*sumsq_four)(const void* const (&x)[4], std::int64_t n, Partial* to);
+    // of four buffers of n elements, while four others of n are scaled (waiting may be null: none)
+    void (*sumsq_four)(const void* const (&x)[4], std::int64_t n, Partial* to, const Waiting* waiting);
     Partial (*sumabs)(const void* x, std::int64_t n);
     double (*maxabs)(const void* x, std::int64_t n);  // NaN if any is NaN, 0 for none
     Counts (*counts)(const void* x, std::int64_t n);

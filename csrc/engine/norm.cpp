@@ -99,10 +99,10 @@ Norm NormPlan::norm() {
 
 Norm norm_of_buffer(const Buffer& b) { return norm_of_buffer(b, sum_of_buffer(b, 1.0)); }
 
-void norms_of_four(const Buffer* const (&four)[4], Norm* to) {
+void norms_of_four(const Buffer* const (&four)[4], Norm* to, const Waiting* waiting) {
     const void* const data[] = {four[0]->data, four[1]->data, four[2]->data, four[3]->data};
     Partial sums[4];
-    kernels()[four[0]->dtype].sumsq_four(data, four[0]->count, sums);
+    kernels()[four[0]->dtype].sumsq_four(data, four[0]->count, sums, waiting);
     for (int b = 0; b < 4; ++b) {
         Total total;
         total.add(sums[b]);

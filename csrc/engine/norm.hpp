@@ -37,8 +37,8 @@ class NormPlan : public Plan {
 };
 
 Norm norm_of_buffer(const Buffer& buffer);  // by the calling thread alone
-// Of four dense buffers of one dtype and size, at most a chunk each.
-void norms_of_four(const Buffer* const (&four)[4], Norm* to);
+// Of four dense buffers of one dtype and size, at most a chunk each; meanwhile four others like them are scaled.
+void norms_of_four(const Buffer* const (&four)[4], Norm* to, const Waiting* waiting);
 
 // Did the squares of unscaled f64 elements stay in range? (f32's always do.)
 bool in_range(Sum total, bool any_f64);

@@ -116,10 +116,14 @@ class Job {
     Walk walk_;
 };
 
-void clip_whole(const Job& job, const Piece& piece, const Norm& norm, const Request& request) {
+Coefficient judge_whole(const Buffer& b, const Norm& norm, const Request& request) {
+    return judge(request, norm, !is_finite(norm.hi), b.count, info(b.dtype).round);
+}
+
+void clip_whole(const Job& job, const Piece& piece, const Request& request) {
     const Buffer& src = *piece.buffer;
-    const Coefficient c = judge(request, norm, !is_finite(norm.hi), src.count, info(src.dtype).round);
-    if (!c.clip && job.in_place()) return;
+    const Coefficient c = judge_whole(src, norm_of_buffer(src), request);
+    if (!job.writes(piece) || (!c.clip && job.in_place())) return;
     const Product by = product(c);
     for (std::int64_t at = 0; at < src.count; at += kChunk)
         scale_piece({&src, at, std::min(kChunk, src.count - at)}, job.target(piece), by, Walk::in_cache);
@@ -133,19 +137,48 @@ bool alike(std::span<const Piece> pieces) {
     });
 }
 
-// Whole buffers one after the other, or, where they come from memory, four at once.
-void clip_run(const Job& job, std::span<const Piece> pieces, const Request& request) {
-    while (!pieces.empty()) {
-        const bool four = job.walk() != Walk::in_cache && pieces.size() >= 4 && alike(pieces.first(4));
-        const std::size_t count = four ? 4 : 1;
+// Buffers like each other, four at a time: while four are read, the last four are written.
+class Fours {
+  public:
+    Fours(const Job& job, const Request& request) : job_(job), request_(request) {}
+    ~Fours() { finish(); }
+
+    bool take(std::span<const Piece> four) {
+        if (job_.walk() == Walk::in_cache || !alike(four)) return false;
+        const Buffer& b = *four[0].buffer;
+        if (like_ && (like_->dtype != b.dtype || like_->count != b.count)) finish();
         Norm norms[4];
-        if (four)
-            norms_of_four({pieces[0].buffer, pieces[1].buffer, pieces[2].buffer, pieces[3].buffer}, norms);
-        else
-            norms[0] = norm_of_buffer(*pieces[0].buffer);
-        for (std::size_t i = 0; i < count; ++i)
-            if (job.writes(pieces[i])) clip_whole(job, pieces[i], norms[i], request);
-        pieces = pieces.subspan(count);
+        norms_of_four({&b, four[1].buffer, four[2].buffer, four[3].buffer}, norms, like_ ? waiting_ : nullptr);
+        like_ = &b;
+        for (int i = 0; i < 4; ++i) {
+            const Piece& piece = four[static_cast<std::size_t>(i)];
+            const Coefficient c = judge_whole(*piece.buffer, norms[i], request_);
+            const bool written = job_.writes(piece) && (c.clip || !job_.in_place());
+            waiting_[i] = {written ? job_.target(piece).data : nullptr, piece.buffer->data, product(c)};
+        }
+        return true;
+    }
+
+    void finish() {
+        if (!like_) return;
+        for (const Waiting& w : waiting_)
+            if (w.dst) kernels()[like_->dtype].scale(w.dst, w.src, like_->count, w.by, Walk::in_cache);
+        like_ = nullptr;
+    }
+
+  private:
+    const Job& job_;
+    const Request& request_;
+    const Buffer* like_ = nullptr;  // null: nothing waits
+    Waiting waiting_[4];
+};
+
+void clip_run(const Job& job, std::span<const Piece> pieces, const Request& request) {
+    Fours fours(job, request);
+    while (!pieces.empty()) {
+        const bool four = pieces.size() >= 4 && fours.take(pieces.first(4));
+        if (!four) clip_whole(job, pieces[0], request);
+        pieces = pieces.subspan(four ? 4 : 1);
     }
 }
 

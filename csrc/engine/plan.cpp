@@ -8,7 +8,8 @@
 namespace fastclip {
 namespace {
 
-constexpr std::int64_t kClaimBytes = 64 << 10;  // per claim; 64 to 512 KB measured equal in DRAM
+constexpr std::int64_t kClaimBytes = 64 << 10;        // per claim; 64 to 512 KB measured equal in DRAM
+constexpr std::int64_t kWholeClaimBytes = 512 << 10;  // of buffers whose scaling overlaps with reading the next ones
 
 // Walks the elements of a layout in order, handing out runs along the innermost axis.
 template <class Copy>
@@ -69,7 +70,7 @@ void Plan::make_chunks(std::span<const Buffer> list) {
         for (std::int64_t at = 0; at < b.count; at += kChunk)
             pieces.push_back({&b, at, std::min(kChunk, b.count - at)});
     }
-    share_out(total);
+    share_out(total, kClaimBytes);
 }
 
 void Plan::make_whole(std::span<const Buffer> list, std::int64_t most) {
@@ -80,14 +81,14 @@ void Plan::make_whole(std::span<const Buffer> list, std::int64_t most) {
         total += bytes(b);
         pieces.push_back({&b, 0, b.count});
     }
-    share_out(total);
+    share_out(total, kWholeClaimBytes);
 }
 
-void Plan::share_out(std::int64_t total) {
+void Plan::share_out(std::int64_t total, std::int64_t claim) {
     const auto count = static_cast<std::int64_t>(pieces.size());
     Partition& p = partition;
     p.parts = threads_for(total);
-    p.grain = std::max<std::int64_t>(1, count * kClaimBytes / std::max<std::int64_t>(total, 1));
+    p.grain = std::max<std::int64_t>(1, count * claim / std::max<std::int64_t>(total, 1));
     p.bound[0] = 0;
     std::size_t next = 0;
     std::int64_t sum = 0;

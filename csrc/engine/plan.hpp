@@ -25,7 +25,7 @@ struct Plan {
     void make_whole(std::span<const Buffer> list, std::int64_t most);  // the buffers of 1 to `most` elements
 
   private:
-    void share_out(std::int64_t total);
+    void share_out(std::int64_t total, std::int64_t claim);  // in bytes
 };
 
 std::int64_t total_bytes(std::span<const Buffer> list);

@@ -2,6 +2,7 @@
 // Compiled once per ISA, with FASTCLIP_ISA naming it: the table of that ISA's kernels.
 
 #include "kernels/reduce.hpp"
+#include "kernels/rows.hpp"
 #include "kernels/transform.hpp"
 
 #define FASTCLIP_JOIN2(a, b) a##b
@@ -16,13 +17,10 @@ template <class T>
 constexpr Kernels kernels() {
     return {
         [](const void* x, std::int64_t n, double by) { return sumsq(static_cast<const T*>(x), n, by); },
-        [](const void* const(&x)[4], std::int64_t n, Partial* to) {
+        [](const void* const(&x)[4], std::int64_t n, Partial* to, const Waiting* waiting) {
             const T* const four[] = {static_cast<const T*>(x[0]), static_cast<const T*>(x[1]),
                                      static_cast<const T*>(x[2]), static_cast<const T*>(x[3])};
-            if constexpr (sizeof(T) < sizeof(double)) {
-                if (stream_length<T>(n) == 0) return sumsq_four(four, n, to);
-            }
-            for (int b = 0; b < 4; ++b) to[b] = sumsq(four[b], n, 1.0);
+            sumsq_four(four, n, to, waiting);
         },
         [](const void* x, std::int64_t n) { return sumabs(static_cast<const T*>(x), n); },
         [](const void* x, std::int64_t n) { return maxabs(static_cast<const T*>(x), n); },

@@ -94,11 +94,14 @@ def order_f64(terms, errors):
 
 
 def pairs(streams):
-    """In each 16 of a stream the squares of i and i + 8 (f16), or of 2 i and 2 i + 1 (bf16), added as f32."""
+    """In each 16 of a stream the squares of i and i + 8 (f16), or of 2 i and 2 i + 1 (bf16), added as f32.
+
+    The second square is rounded to f32 first; the sum with the first is rounded once.
+    """
     with np.errstate(over="ignore", under="ignore"):
         shape, axis = ((4, -1, 2, 8), 2) if streams.dtype == F16 else ((4, -1, 8, 2), 3)
-        squares = np.square(streams.astype(F32)).reshape(shape)
-        return (squares.take(0, axis) + squares.take(1, axis)).astype(F64)
+        first, second = (streams.astype(F64).reshape(shape).take(i, axis) for i in (0, 1))
+        return (np.square(first) + np.square(second).astype(F32)).astype(F32).astype(F64)
 
 
 def in_order(kernel, x):
@@ -239,6 +242,16 @@ def test_the_bound_below_which_squares_of_bf16_are_added_as_f64(isa):
     x[9] = 2.0**-44  # 3.25 * 2^-88
     assert _core.kernel_sumsq(isa, x, 1.0) == in_order("sumsq", x) == exact_squares(x)
     assert exact_squares(x)[0] != order_lanes(pairs(x[:-128]), x[-128:].astype(F64))[0]
+
+
+def test_the_first_square_of_a_pair_of_bf16_is_not_rounded(isa):
+    n = 16384
+    x = np.zeros(n, BF16)
+    x[:-128:2], x[1:-128:2] = 2.0**-75, 1.5 * 2.0**-75  # 2^-150 and 2.25 * 2^-150, of which f32 makes 2^-149
+    pair = 2.0**-148  # 1.5 * 2^-149 is a tie, and becomes even; had the first become 0, it would be 2^-149
+    x[-1] = 2.0**-44
+    assert _core.kernel_sumsq(isa, x, 1.0) == in_order("sumsq", x)
+    assert in_order("sumsq", x)[0] - 2.0**-88 == pytest.approx((n - 128) / 2 * pair, rel=2.0**-10)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int16, np.uint16, "V2", np.complex64, ">f4", ">f2"])

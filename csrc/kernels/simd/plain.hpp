@@ -145,8 +145,13 @@ struct Plain {
     static void store_first(T* p, F32 a, int count) {
         for (int i = 0; i < count; ++i) round_to(p[i], a.v[i]);
     }
-    static F32 add(F32 a, F32 b) {
-        return map32([&](int i) { return a.v[i] + b.v[i]; });
+    // a + x * x, rounded once. x and the root of a have at most 11 bits (f16 or bf16): the sum is exact in f64, or the
+    // larger term, which is no tie of f32, stands alone.
+    static F32 add_square(F32 a, F32 x) {
+        return map32([&](int i) {
+            const double wide = x.v[i];
+            return static_cast<float>(wide * wide + static_cast<double>(a.v[i]));
+        });
     }
     template <class T, class V>
     static void store_past_cache(T* p, V a) {  // aligned to the vector; `fence` afterwards

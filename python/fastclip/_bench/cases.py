@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Shape = tuple[int, ...]
-FloatArray = npt.NDArray[Any]  # of float16, ml_dtypes.bfloat16 or float32
+FloatArray = npt.NDArray[Any]  # of float16, ml_dtypes.bfloat16, float32 or float64
 
 IN_PLACE = ("within", "clip", "value")  # by global norm within the limit; beyond it; by value
 SCALE = 1e-2  # a gradient's usual size; far from both ends of the range, so that no peer meets a denormal
@@ -27,7 +27,7 @@ class Workload:
     kind: str  # "small", "cache", "memory", or "call" for a single NumPy call
     shapes: tuple[Shape, ...]
     operations: tuple[str, ...] = IN_PLACE
-    dtype: str = "f32"  # or "f16", "bf16"
+    dtype: str = "f32"  # or "f16", "bf16", "f64"
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
@@ -35,12 +35,12 @@ class Workload:
         if self.dtype == "bf16":
             bfloat16: np.dtype[Any] = np.dtype(importlib.import_module("ml_dtypes").bfloat16)
             return bfloat16
-        return np.dtype({"f16": np.float16, "f32": np.float32}[self.dtype])
+        return np.dtype({"f16": np.float16, "f32": np.float32, "f64": np.float64}[self.dtype])
 
     @property
     def itemsize(self) -> int:
         """Return the bytes of an element."""
-        return 4 if self.dtype == "f32" else 2
+        return {"f16": 2, "bf16": 2, "f32": 4, "f64": 8}[self.dtype]
 
     @property
     def elements(self) -> int:
@@ -100,6 +100,25 @@ def _gpt2() -> tuple[Shape, ...]:
     return tuple(shapes)
 
 
+def _vit_b16() -> tuple[Shape, ...]:
+    width = 768
+    shapes: list[Shape] = [(1, 1, width), (1, 197, width), (width, 3, 16, 16), (width,)]
+    for _ in range(12):
+        shapes.extend([(width,), (width,), (3 * width, width), (3 * width,), (width, width), (width,)])
+        shapes.extend([(width,), (width,), (4 * width, width), (4 * width,), (width, 4 * width), (width,)])
+    shapes.extend([(width,), (width,), (1000, width), (1000,)])
+    return tuple(shapes)
+
+
+def _lstm(words: int, units: int, layers: int) -> tuple[Shape, ...]:
+    """Shapes of a language model as in Zaremba et al. 2014, who clip its gradient's global norm to 5."""
+    shapes: list[Shape] = [(words, units)]
+    for _ in range(layers):
+        shapes.extend([(4 * units, units), (4 * units, units), (4 * units,), (4 * units,)])
+    shapes.extend([(words, units), (words,)])
+    return tuple(shapes)
+
+
 def _perceptron(*widths: int) -> tuple[Shape, ...]:  # rl_policy: one for the actor, one for the critic
     shapes: list[Shape] = []
     for inp, out in itertools.pairwise(widths):
@@ -119,6 +138,8 @@ WORKLOADS: dict[str, Workload] = {
         Workload("one64mb", "memory", ((1 << 24,),), (*IN_PLACE, "clip_out", "clip_new")),
         Workload("resnet50", "memory", _resnet50(), (*IN_PLACE, "clip_new")),
         Workload("gpt2", "memory", _gpt2()),
+        Workload("vit_b16", "memory", _vit_b16()),
+        Workload("lstm_lm", "memory", _lstm(10_000, 650, 2)),
         Workload("gpt2_f16", "memory", _gpt2(), ("within", "clip"), "f16"),
         Workload("gpt2_bf16", "memory", _gpt2(), ("within", "clip"), "bf16"),
         Workload("rows64mb", "memory", ((4096, 4096),), ("rows",)),

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Time against size, both logarithmic, with the sizes of the caches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from fastclip._bench.record import Record, Row
+from fastclip._bench.report.figures import median, peers
+from fastclip._bench.report.formats import count, operation
+from fastclip._bench.report.plots import style
+
+HEIGHT = 4.6
+_BYTES = {1 << 30: "GB", 1 << 20: "MB", 1 << 10: "KB", 1: "B"}
+_SECONDS = {1.0: "s", 1e-3: "ms", 1e-6: "µs", 1e-9: "ns"}
+
+
+def _whole(value: float, units: dict[Any, str]) -> str:
+    """Write a power of the unit's base without digits behind the point."""
+    unit = next((unit for unit in units if value >= unit * (1 - 1e-9)), min(units))
+    return f"{value / unit:.3g} {units[unit]}"
+
+
+def _figure(record: Record, rows: Sequence[Row]) -> Figure:
+    first = rows[0]
+    with style.drawing():
+        made = style.figure(HEIGHT)
+        axes = made.subplots()
+        axes.set(xscale="log", yscale="log")
+        handles: dict[str, Any] = {}
+        for name, look in style.styles(peers(rows)).items():
+            points = [(row["bytes"], median(row, name)) for row in rows if name in row["seconds"]]
+            handles[name] = axes.plot(*zip(*points, strict=True), **look.line())[0]
+        points = [(row["bytes"], median(row, "limit")) for row in rows if "limit" in row["seconds"]]
+        if points:
+            handles["limit"] = axes.plot(*zip(*points, strict=True), **style.LIMIT, zorder=5)[0]
+        low, high = first["bytes"] / 1.5, rows[-1]["bytes"] * 1.5
+        axes.set_xlim(low, high)
+        style.mark_caches(axes, record, low, high)
+        style.powers(axes.xaxis, low, high, 4.0, lambda size: _whole(size, _BYTES))
+        style.powers(axes.yaxis, *axes.get_ylim(), 10.0, lambda time: _whole(time, _SECONDS))
+        axes.grid(color="#DDDDDD", linewidth=0.5)
+        axes.set_axisbelow(True)
+        style.plain(axes)
+        axes.set_xlabel("size of the data")
+        axes.set_ylabel("time of a call")
+        cold = ", cold caches" if first["cache"] == "cold" else ""
+        what = f"{operation(first['operation'])}, {first['dtype']}, {count(first['threads'], 'thread')}{cold}"
+        axes.set_title(f"{what}: time against size", pad=18, fontsize=10)
+        style.legend(made, handles)
+    return made
+
+
+def figures(record: Record) -> Iterator[tuple[str, Figure]]:
+    """Yield a figure for each operation, dtype and state of the caches."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in record["rows"]:
+        if row["sweep"] == "size":
+            groups.setdefault((row["operation"], row["dtype"], row["cache"]), []).append(row)
+    for (name, dtype, cache), rows in groups.items():
+        parts = ["size", name, *([dtype] if dtype != "f32" else []), *([cache] if cache != "warm" else [])]
+        yield "-".join(parts), _figure(record, sorted(rows, key=lambda row: row["bytes"]))

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What all plots share: colours, marks, axes of bytes, and how wide a page is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from fastclip._bench.record import Record
+from fastclip._bench.report.formats import LABELS, cache_bytes, label
+
+WIDTH = 7.0  # inches, that of a page's text
+DPI = 150
+LIMIT = {"color": "#000000", "linestyle": (0, (4, 2)), "linewidth": 1.2}  # also what a legend shows of it
+GREY = "#666666"
+_FONT = {"font.size": 8.5, "axes.titlesize": 9, "legend.fontsize": 8.5, "hatch.linewidth": 0.6, "axes.linewidth": 0.6}
+
+
+class Style(NamedTuple):
+    """Tell a peer from the others by colour, and without it by mark and hatch."""
+
+    colour: str
+    marker: str
+    hatch: str
+    bold: bool = False
+
+    def line(self) -> dict[str, Any]:
+        """Return what matplotlib calls these for a line with marks."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "markersize": 6 if self.bold else 4.5,
+            "linewidth": 2.4 if self.bold else 1.1,
+            "zorder": 4 if self.bold else 3,
+        }
+
+
+# Okabe and Ito's colours, which the colour-blind can tell apart; the yellow, faint on white, comes last.
+_OURS = Style("#D55E00", "o", "", bold=True)
+_OTHERS = (
+    Style("#0072B2", "s", "///"),
+    Style("#009E73", "^", "..."),
+    Style("#CC79A7", "D", "xxx"),
+    Style("#56B4E9", "v", "\\\\\\"),
+    Style("#E69F00", "P", "---"),
+    Style("#666666", "X", "+++"),
+    Style("#F0E442", "*", "|||"),
+)
+_KNOWN = [name for name in LABELS if name not in ("limit", "streams", "fastclip")]
+
+
+def styles(peers: Iterable[str]) -> dict[str, Style]:
+    """Give each peer its style: who is known has the same in every plot, the others what is left."""
+    names = list(peers)
+    strangers = [name for name in names if name not in LABELS]
+    places = {name: i for i, name in enumerate([*_KNOWN, *strangers])}
+    return {name: _OURS if name == "fastclip" else _OTHERS[places[name] % len(_OTHERS)] for name in names}
+
+
+def figure(height: float) -> Figure:
+    """Make an empty figure of a page's width."""
+    with rc_context(_FONT):
+        made = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(made)
+    return made
+
+
+def drawing() -> Any:
+    """Return the context in which axes and texts are made, so that their letters have the plots' size."""
+    return rc_context(_FONT)
+
+
+def save(made: Figure, path: Path) -> None:
+    """Write a PNG."""
+    with drawing():
+        made.savefig(path, dpi=DPI)
+
+
+def plain(axes: Axes) -> None:
+    """Leave out the frame above and on the right."""
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def powers(axis: Any, low: float, high: float, step: float, write: Any) -> None:
+    """Mark a logarithmic axis at powers of `step`, in words."""
+    first, last = math.ceil(math.log(low, step) - 1e-9), math.floor(math.log(high, step) + 1e-9)
+    ticks = [step**i for i in range(first, last + 1)]
+    axis.set_ticks(ticks, [write(tick) for tick in ticks])
+    axis.set_minor_locator(NullLocator())
+
+
+def caches(record: Record) -> Iterator[tuple[str, int]]:
+    """Yield the name and the bytes of each cache that holds data."""
+    for name, text in record["environment"]["caches"].items():
+        if not name.endswith("i"):
+            yield f"{name} {text}", cache_bytes(text)
+
+
+def mark_caches(axes: Axes, record: Record, low: float, high: float) -> None:
+    """Draw a line at each cache's size, with its name above the frame."""
+    for name, nbytes in caches(record):
+        if low < nbytes < high:
+            axes.axvline(nbytes, color=GREY, linewidth=0.7, linestyle=":", zorder=1)
+            axes.text(
+                nbytes,
+                1.01,
+                name,
+                transform=axes.get_xaxis_transform(),
+                color=GREY,
+                horizontalalignment="center",
+                verticalalignment="bottom",
+            )
+
+
+def legend(made: Figure, handles: dict[str, Any], columns: int = 4) -> None:
+    """Name the lines below the axes, fastclip in bold."""
+    drawn = made.legend(
+        list(handles.values()),
+        [label(name) for name in handles],
+        loc="outside lower center",
+        ncols=min(columns, len(handles)),
+        frameon=False,
+        handlelength=3.2,
+    )
+    for name, text in zip(handles, drawn.get_texts(), strict=True):
+        if name == "fastclip":
+            text.set_fontweight("bold")

@@ -39,6 +39,11 @@ def ratio(row: Row, name: str, other: str, confidence: float = 0.95) -> Interval
     return median_interval(pairs, confidence)
 
 
+def point(row: Row, name: str, other: str) -> Interval:
+    """Return the same ratio without an interval, for where there is no room for one."""
+    return Interval(ratio(row, name, other).median, 0.0, math.inf)
+
+
 def title(row: Row, *, threads: bool = False) -> str:
     """Name a row by its workload and, where they matter, its threads and cold caches."""
     parts = [row["workload"]]

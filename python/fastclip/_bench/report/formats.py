@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fastclip._bench.intervals import Interval
 
@@ -31,7 +31,8 @@ OPERATIONS = {
     "keywords": "clip(a, a_min=lo, a_max=hi)",
 }
 
-_BINARY = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+BYTES = {"GB": 1 << 30, "MB": 1 << 20, "KB": 1 << 10, "B": 1}  # of caches, and of sizes that are powers of 2
+SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
 
 
 def label(name: str) -> str:
@@ -64,10 +65,16 @@ def size(nbytes: float) -> str:
     return f"{nbytes / 1e3:.0f} KB" if nbytes >= 1e3 else f"{nbytes:.0f} B"
 
 
+def in_units(value: float, units: Mapping[str, float]) -> str:
+    """Write a round number with the largest unit that it reaches."""
+    name, unit = next(((n, u) for n, u in units.items() if value >= u * (1 - 1e-9)), list(units.items())[-1])
+    return f"{value / unit:.3g} {name}"
+
+
 def cache_bytes(text: str) -> int:
     """Return the bytes of a cache whose size the kernel writes as, say, 32K."""
-    digits, unit = (text[:-1], text[-1]) if text[-1] in _BINARY else (text, "")
-    return int(digits) * _BINARY.get(unit, 1)
+    unit = f"{text[-1]}B"
+    return int(text[:-1]) * BYTES[unit] if unit in BYTES else int(text)
 
 
 def duration(seconds: float) -> str:

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from fastclip._bench.intervals import Interval
 from fastclip._bench.record import Accuracy, Record, Row
-from fastclip._bench.report.figures import LIMITS, median, peers, ratio, title
+from fastclip._bench.report.figures import LIMITS, median, peers, point, ratio, title
 from fastclip._bench.report.formats import count, duration, error, in_order, label, operation, over, size, times
 
 Cells = tuple[str, ...]
@@ -29,7 +27,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """Hold one table. Its first column is for the heads of its groups; of the others some are text, the rest numbers."""
+    """Hold one table. Its first column is for the heads of its groups; then come those of text and those of numbers."""
 
     title: str
     first: str
@@ -43,11 +41,6 @@ class Section:
     def columns(self) -> Cells:
         """Return the headings of all columns but the first."""
         return self.texts + self.numbers
-
-
-def _point(row: Row, name: str, other: str) -> Interval:
-    """Return the ratio without its interval."""
-    return Interval(ratio(row, name, other).median, 0.0, math.inf)
 
 
 def _marked(text: str, wrong: bool) -> str:
@@ -70,9 +63,9 @@ def _compact(
 
     def cells(row: Row) -> Cells:
         seconds = row["seconds"]
-        limit = over(_point(row, "fastclip", "limit")) if "limit" in seconds else ""
+        limit = over(point(row, "fastclip", "limit")) if "limit" in seconds else ""
         slower = (
-            _marked(times(_point(row, name, "fastclip")), name in row["wrong"]) if name in seconds else ""
+            _marked(times(point(row, name, "fastclip")), name in row["wrong"]) if name in seconds else ""
             for name in others
         )
         return (at(row), duration(median(row, "fastclip")), *([limit] if limited else []), *slower)

@@ -30,9 +30,9 @@ def _tables(section: Section) -> Iterator[str]:
     yield rows((section.first, *section.columns), lines, len(section.numbers))
 
 
-def tables(section: Section, level: int = 3) -> str:
+def tables(section: Section) -> str:
     """Write one section; tables apart are folded away."""
-    parts = [f"{'#' * level} {section.title}\n", *([section.note + "\n"] if section.note else []), *_tables(section)]
+    parts = [f"### {section.title}\n", *([section.note + "\n"] if section.note else []), *_tables(section)]
     if section.apart:
         parts[1:] = ["<details><summary>Every peer, with intervals and errors</summary>\n", *parts[1:], "</details>\n"]
     return "\n".join(parts)
@@ -50,12 +50,16 @@ def remarks(record: Record) -> str:
     return bullets([*wrong, *absent, *warnings(record)])
 
 
-def document(record: Record) -> str:
-    """Write a whole record."""
+def body(record: Record) -> str:
+    """Write a whole record, but for a heading."""
     parts = [
-        "## fastclip bench\n",
         bullets(machine(record["environment"])),
         *(tables(section) for section in sections(record)),
         remarks(record),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def document(record: Record) -> str:
+    """Write a whole record."""
+    return f"## fastclip bench\n\n{body(record)}"

@@ -11,29 +11,31 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fastclip._bench.record import Record, Row
-from fastclip._bench.report.figures import median, peers, title
-from fastclip._bench.report.formats import count, duration, in_order, label, operation, short_times, size
+from fastclip._bench.report.figures import median, peers, point, title
+from fastclip._bench.report.formats import count, duration, in_order, label, operation, size, times
 from fastclip._bench.report.plots import style
 
 COLUMNS = 2
 BAR = 0.19  # inches
 AROUND = 0.5  # inches of title and space for each panel
-ROOM = 1.62  # of the longest bar, so that its number has a place
+LETTER = 0.026  # of a panel's width, for the words behind a bar
 
 
 def _panel(axes: Axes, row: Row, looks: dict[str, style.Style]) -> None:
     """Draw one workload's bars from 0, fastclip's at the top."""
     names = [name for name in in_order(row["seconds"]) if name in looks]
     seconds = [median(row, name) for name in names]
-    ours = median(row, "fastclip")
     drawn = axes.barh(names, seconds, color=[looks[name].colour for name in names], height=0.72)
+    end = 0.0
     for bar, name, time in zip(drawn, names, seconds, strict=True):
         bar.set_hatch(looks[name].hatch)
-        bar.set_edgecolor("white")
-        said = [duration(time), *([f"{short_times(time / ours)}x"] if name != "fastclip" else [])]
+        bar.set_edgecolor("white" if looks[name].hatch else looks[name].colour)
+        said = [duration(time), *([f"{times(point(row, name, 'fastclip'))}x"] if name != "fastclip" else [])]
         said += ["wrong norm"] if name in row["wrong"] else []
+        text = ", ".join(said)
+        end = max(end, time / (1 - LETTER * (len(text) + 2)))
         axes.annotate(
-            ", ".join(said),
+            text,
             (time, name),
             xytext=(4, 0),
             textcoords="offset points",
@@ -47,7 +49,7 @@ def _panel(axes: Axes, row: Row, looks: dict[str, style.Style]) -> None:
     axes.set_yticks(range(len(names)), [label(name) for name in names])
     axes.get_yticklabels()[names.index("fastclip")].set_fontweight("bold")
     axes.invert_yaxis()
-    axes.set_xlim(0, ROOM * max(seconds))
+    axes.set_xlim(0, end)
     axes.set_xticks([])
     axes.tick_params(left=False)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
@@ -60,14 +62,15 @@ def _figure(rows: Sequence[Row], looks: dict[str, style.Style]) -> Figure:
     with style.drawing():
         lines = math.ceil(len(rows) / COLUMNS)
         most = max(sum(name in looks for name in row["seconds"]) for row in rows)
-        made = style.figure(0.7 + lines * (AROUND + BAR * most))
+        limited = any("limit" in row["seconds"] for row in rows)
+        made = style.figure((0.7 if limited else 0.4) + lines * (AROUND + BAR * most))
         grid = made.subplots(lines, COLUMNS, squeeze=False).ravel()
         for axes, row in zip(grid, rows, strict=False):
             _panel(axes, row, looks)
         for axes in grid[len(rows) :]:
             axes.set_axis_off()
-        made.suptitle(f"{operation(rows[0]['operation'])}: time of a call, shorter is better", fontsize=10)
-        if any("limit" in row["seconds"] for row in rows):
+        made.suptitle(f"Time of a call, shorter is better: {operation(rows[0]['operation'])}", fontsize=10)
+        if limited:
             line = Line2D([], [], **style.LIMIT)
             text = "limit: a plain native loop over the same memory"
             made.legend([line], [text], loc="outside lower center", frameon=False, handlelength=3.2)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,6 +15,7 @@ from fastclip._bench.report.plots import style
 
 NONE = 1e-18  # where an error of 0 is drawn
 INFINITE = 1e2  # and one that is no number
+_THIN: dict[str, Any] = {"color": style.GREY, "linewidth": 0.7, "linestyle": ":", "zorder": 1}
 LOW, HIGH = NONE / 3, INFINITE * 3
 ROUNDINGS = {"one rounding of f64": 2.0**-53, "one rounding of f32": 2.0**-24}
 
@@ -33,16 +34,35 @@ def _axis(axis: Any) -> None:
     axis.set_tick_params(which="minor", length=0)
 
 
-def _label_roundings(axes: Axes, *, upright: bool) -> None:
+def _label_roundings_above(axes: Axes) -> None:
     for text, error in ROUNDINGS.items():
-        if upright:
-            axes.axvline(error, color=style.GREY, linewidth=0.7, linestyle=":", zorder=1)
-            where = {"x": error, "y": 1.01, "transform": axes.get_xaxis_transform(), "horizontalalignment": "center"}
-        else:
-            axes.axhline(error, color=style.GREY, linewidth=0.7, linestyle=":", zorder=1)
-            where = {"x": 1.01, "y": error, "transform": axes.get_yaxis_transform()}
-        said = text if upright else text.replace(" of", "\nof")
-        axes.text(**where, s=said, color=style.GREY, verticalalignment="bottom" if upright else "center")
+        axes.axvline(error, **_THIN)
+        place = axes.get_xaxis_transform()
+        axes.text(error, 1.01, text, color=style.GREY, transform=place, horizontalalignment="center")
+
+
+def _label_roundings_beside(axes: Axes) -> None:
+    for text, error in ROUNDINGS.items():
+        axes.axhline(error, **_THIN)
+        place = axes.get_yaxis_transform()
+        axes.text(
+            1.02, error, text.replace(" of", "\nof"), color=style.GREY, transform=place, verticalalignment="center"
+        )
+
+
+def _ring_wrong(axes: Axes, entries: Sequence[Accuracy], at: Callable[[int, str], tuple[float, float]]) -> list[Any]:
+    """Draw a ring around each wrong answer; return one of them for the legend."""
+    points = [at(k, name) for k, entry in enumerate(entries) for name in entry["wrong"] if name in entry["errors"]]
+    if not points:
+        return []
+    ring: dict[str, Any] = {
+        "marker": "o",
+        "markersize": 10,
+        "markerfacecolor": "none",
+        "color": "#000000",
+        "markeredgewidth": 0.7,
+    }
+    return list(axes.plot(*zip(*points, strict=True), linestyle="none", zorder=5, clip_on=False, **ring))
 
 
 def _against_size(entries: Sequence[Accuracy], looks: dict[str, style.Style]) -> Figure:
@@ -53,7 +73,10 @@ def _against_size(entries: Sequence[Accuracy], looks: dict[str, style.Style]) ->
     for name, look in looks.items():
         points = [(entry["elements"], _shown(entry, name)) for entry in entries if name in entry["errors"]]
         if points:
-            handles[name] = axes.plot(*zip(*sorted(points), strict=True), **look.line(), clip_on=False)[0]
+            line = {**look.line(), **({} if look.bold else {"markerfacecolor": "none"})}  # equal ones shine through
+            handles[name] = axes.plot(*zip(*sorted(points), strict=True), **line, clip_on=False)[0]
+    for ring in _ring_wrong(axes, entries, lambda k, name: (entries[k]["elements"], _shown(entries[k], name))):
+        handles["wrong"] = ring
     axes.set_ylim(LOW, HIGH)
     _axis(axes.yaxis)
     low, high = axes.get_xlim()
@@ -61,7 +84,7 @@ def _against_size(entries: Sequence[Accuracy], looks: dict[str, style.Style]) ->
     axes.grid(color="#DDDDDD", linewidth=0.5)
     axes.set_axisbelow(True)
     style.plain(axes)
-    _label_roundings(axes, upright=False)
+    _label_roundings_beside(axes)
     axes.set_title(f"Error of the norm against size, {entries[0]['dtype']}", fontsize=10)
     style.legend(made, handles)
     return made
@@ -69,16 +92,20 @@ def _against_size(entries: Sequence[Accuracy], looks: dict[str, style.Style]) ->
 
 def _hard(entries: Sequence[Accuracy], looks: dict[str, style.Style]) -> Figure:
     """Draw a band for each input, and in it each peer at a height of its own: many errors are the same."""
-    made = style.figure(1.4 + len(entries) * (0.25 + 0.1 * len(looks)))
+    made = style.figure(1.4 + len(entries) * (0.25 + 0.12 * len(looks)))
     axes = made.subplots()
     axes.set(xscale="log", xlim=(LOW, HIGH), xlabel="relative error of the norm")
     handles: dict[str, Any] = {}
-    for i, (name, look) in enumerate(looks.items()):
-        height = (i + 1) / (len(looks) + 1) - 0.5
-        points = [(_shown(entry, name), k + height) for k, entry in enumerate(entries) if name in entry["errors"]]
+    heights = {name: (i + 1) / (len(looks) + 1) - 0.5 for i, name in enumerate(looks)}
+    for name, look in looks.items():
+        points = [
+            (_shown(entry, name), k + heights[name]) for k, entry in enumerate(entries) if name in entry["errors"]
+        ]
         if points:
             line = {**look.line(), "linestyle": "none"}
             handles[name] = axes.plot(*zip(*points, strict=True), **line)[0]
+    for ring in _ring_wrong(axes, entries, lambda k, name: (_shown(entries[k], name), k + heights[name])):
+        handles["wrong"] = ring
     several = len({entry["dtype"] for entry in entries}) > 1
     axes.set_yticks(
         range(len(entries)), [entry["case"] + (f", {entry['dtype']}" if several else "") for entry in entries]
@@ -89,7 +116,7 @@ def _hard(entries: Sequence[Accuracy], looks: dict[str, style.Style]) -> Figure:
         axes.axhspan(k - 0.5, k + 0.5, color="#F2F2F2", zorder=0, linewidth=0)
     _axis(axes.xaxis)
     style.plain(axes)
-    _label_roundings(axes, upright=True)
+    _label_roundings_above(axes)
     axes.set_title("Error of the norm on hard inputs", pad=18, fontsize=10)
     style.legend(made, handles)
     return made

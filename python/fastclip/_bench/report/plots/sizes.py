@@ -10,18 +10,10 @@ from matplotlib.figure import Figure
 
 from fastclip._bench.record import Record, Row
 from fastclip._bench.report.figures import median, peers
-from fastclip._bench.report.formats import count, operation
+from fastclip._bench.report.formats import BYTES, SECONDS, count, in_units, operation
 from fastclip._bench.report.plots import style
 
 HEIGHT = 4.6
-_BYTES = {1 << 30: "GB", 1 << 20: "MB", 1 << 10: "KB", 1: "B"}
-_SECONDS = {1.0: "s", 1e-3: "ms", 1e-6: "µs", 1e-9: "ns"}
-
-
-def _whole(value: float, units: dict[Any, str]) -> str:
-    """Write a power of the unit's base without digits behind the point."""
-    unit = next((unit for unit in units if value >= unit * (1 - 1e-9)), min(units))
-    return f"{value / unit:.3g} {units[unit]}"
 
 
 def _figure(record: Record, rows: Sequence[Row]) -> Figure:
@@ -40,8 +32,8 @@ def _figure(record: Record, rows: Sequence[Row]) -> Figure:
         low, high = first["bytes"] / 1.5, rows[-1]["bytes"] * 1.5
         axes.set_xlim(low, high)
         style.mark_caches(axes, record, low, high)
-        style.powers(axes.xaxis, low, high, 4.0, lambda size: _whole(size, _BYTES))
-        style.powers(axes.yaxis, *axes.get_ylim(), 10.0, lambda time: _whole(time, _SECONDS))
+        style.powers(axes.xaxis, low, high, 4.0, lambda size: in_units(size, BYTES))
+        style.powers(axes.yaxis, *axes.get_ylim(), 10.0, lambda time: in_units(time, SECONDS))
         axes.grid(color="#DDDDDD", linewidth=0.5)
         axes.set_axisbelow(True)
         style.plain(axes)
@@ -49,7 +41,7 @@ def _figure(record: Record, rows: Sequence[Row]) -> Figure:
         axes.set_ylabel("time of a call")
         cold = ", cold caches" if first["cache"] == "cold" else ""
         what = f"{operation(first['operation'])}, {first['dtype']}, {count(first['threads'], 'thread')}{cold}"
-        axes.set_title(f"{what}: time against size", pad=18, fontsize=10)
+        axes.set_title(f"Time against size: {what}", pad=18, fontsize=10)
         style.legend(made, handles)
     return made
 

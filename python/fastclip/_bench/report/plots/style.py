@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +15,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from fastclip._bench.record import Record
-from fastclip._bench.report.formats import LABELS, cache_bytes, label
+from fastclip._bench.report.formats import BYTES, LABELS, cache_bytes, in_units, label
 
 WIDTH = 7.0  # inches, that of a page's text
 DPI = 150
-LIMIT = {"color": "#000000", "linestyle": (0, (4, 2)), "linewidth": 1.2}  # also what a legend shows of it
+LIMIT: dict[str, Any] = {
+    "color": "#000000",
+    "linestyle": (0, (4, 2)),
+    "linewidth": 1.2,
+}  # also what a legend shows of it
 GREY = "#666666"
-_FONT = {"font.size": 8.5, "axes.titlesize": 9, "legend.fontsize": 8.5, "hatch.linewidth": 0.6, "axes.linewidth": 0.6}
+CLOSE = 6  # times a cache's size at which the next one's name would touch its own
+_FONT: Any = {
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "legend.fontsize": 8.5,
+    "hatch.linewidth": 0.6,
+    "axes.linewidth": 0.6,
+}
 
 
 class Style(NamedTuple):
@@ -97,27 +108,23 @@ def powers(axis: Any, low: float, high: float, step: float, write: Any) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def caches(record: Record) -> Iterator[tuple[str, int]]:
-    """Yield the name and the bytes of each cache that holds data."""
-    for name, text in record["environment"]["caches"].items():
-        if not name.endswith("i"):
-            yield f"{name} {text}", cache_bytes(text)
-
-
 def mark_caches(axes: Axes, record: Record, low: float, high: float) -> None:
-    """Draw a line at each cache's size, with its name above the frame."""
-    for name, nbytes in caches(record):
-        if low < nbytes < high:
-            axes.axvline(nbytes, color=GREY, linewidth=0.7, linestyle=":", zorder=1)
-            axes.text(
-                nbytes,
-                1.01,
-                name,
-                transform=axes.get_xaxis_transform(),
-                color=GREY,
-                horizontalalignment="center",
-                verticalalignment="bottom",
-            )
+    """Draw a line at the size of each cache that holds data, with its name above the frame."""
+    sizes = {name: cache_bytes(text) for name, text in record["environment"]["caches"].items()}
+    shown = {name: nbytes for name, nbytes in sizes.items() if not name.endswith("i") and low < nbytes < high}
+    for name, nbytes in shown.items():
+        axes.axvline(nbytes, color=GREY, linewidth=0.7, linestyle=":", zorder=1)
+        above = any(nbytes < other < CLOSE * nbytes for other in shown.values())
+        below = any(nbytes > other > nbytes / CLOSE for other in shown.values())
+        axes.text(
+            nbytes,
+            1.01,
+            f"{name} {in_units(nbytes, BYTES)}",
+            transform=axes.get_xaxis_transform(),
+            color=GREY,
+            horizontalalignment="right" if above else "left" if below else "center",
+            verticalalignment="bottom",
+        )
 
 
 def legend(made: Figure, handles: dict[str, Any], columns: int = 4) -> None:

@@ -35,6 +35,7 @@ def _panel(axes: Axes, rows: Sequence[Row], looks: dict[str, style.Style]) -> di
     axes.set_ylim(0, None)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.5)
     style.plain(axes)
+    axes.set_xlabel("threads")
     first = rows[0]
     axes.set_title(f"{first['workload']}, {size(first['bytes'])}:\n{operation(first['operation'])}", fontsize=9)
     return handles
@@ -58,7 +59,6 @@ def figures(record: Record) -> Iterator[tuple[str, Figure]]:
             handles |= _panel(axes, sorted(rows, key=lambda row: row["threads"]), looks)
         for axes in grid.ravel()[len(groups) :]:
             axes.set_axis_off()
-        made.supxlabel("threads", fontsize=8.5)
         made.supylabel("GB of data per second", fontsize=8.5)
         made.suptitle("Speed against threads, higher is better", fontsize=10)
         style.legend(made, handles)

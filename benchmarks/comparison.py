@@ -56,7 +56,7 @@ def table(record: Record) -> str:
     return (
         rows(columns, _lines(chosen, others), len(columns) - 2)
         + "\n*x limit*: the time over that of a plain native loop over the same memory. Under a library's name: how\n"
-        "many times slower than fastclip it is. [docs/performance.md](docs/performance.md) has intervals and the rest.\n"
+        "many times slower than fastclip it is. [docs/performance.md](docs/performance.md) has the intervals.\n"
         f"Measured on {'; '.join(machine(record['environment']))}.\n"
     )
 

@@ -39,7 +39,7 @@ def test_warnings_say_what_was_in_the_way():
     made["environment"]["load_average"] = [1.5, 0, 0]
     said = " ".join(figures.warnings(made))
     assert "Interrupted" in said
-    assert "gpt2 clip 12%" in said
+    assert "10% on 1 of 1 rows, most on gpt2 clip (12%)." in said
     assert "during 7 of 30 rounds" in said
     assert "1.50" in said
 

@@ -14,6 +14,7 @@ from fastclip._bench.report.formats import count, in_order, label, size
 
 NOISY = 0.10  # spread of the limit above which a row is called noisy
 LOADED = 0.5  # cores that others kept busy before the run
+WORST = 5  # noisy rows that are named
 LIMITS = ("limit", "streams")
 
 
@@ -72,9 +73,11 @@ def warnings(record: Record) -> list[str]:
     rows: Sequence[Row] = record["rows"]
     if record["interrupted"]:
         said.append("Interrupted: this is what had been measured until then.")
-    noisy = [f"{title(row)} {row['operation']} {row['noise']:.0%}" for row in rows if row["noise"] > NOISY]
+    noisy = sorted((row for row in rows if row["noise"] > NOISY), key=lambda row: -row["noise"])
     if noisy:
-        said.append(f"Noisy machine: times spread over more than {NOISY:.0%} on {', '.join(noisy)}.")
+        where = f"{len(noisy)} of {len(rows)} rows"
+        worst = ", ".join(f"{title(row)} {row['operation']} ({row['noise']:.0%})" for row in noisy[:WORST])
+        said.append(f"Noisy machine: times spread over more than {NOISY:.0%} on {where}, most on {worst}.")
     disturbed = sum(row["disturbed"] for row in rows)
     if disturbed:
         said.append(f"Busy machine: others ran during {disturbed:,} of {sum(row['rounds'] for row in rows):,} rounds.")

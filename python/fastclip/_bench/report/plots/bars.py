@@ -21,8 +21,8 @@ AROUND = 0.5  # inches of title and space for each panel
 LETTER = 0.026  # of a panel's width, for the words behind a bar
 
 
-def _panel(axes: Axes, row: Row, looks: dict[str, style.Style]) -> None:
-    """Draw one workload's bars from 0, fastclip's at the top."""
+def _panel(axes: Axes, row: Row, looks: dict[str, style.Style], most: int) -> None:
+    """Draw one workload's bars from 0, fastclip's at the top, where there is room for so many."""
     names = [name for name in in_order(row["seconds"]) if name in looks]
     seconds = [median(row, name) for name in names]
     drawn = axes.barh(names, seconds, color=[looks[name].colour for name in names], height=0.72)
@@ -48,7 +48,7 @@ def _panel(axes: Axes, row: Row, looks: dict[str, style.Style]) -> None:
         axes.axvline(median(row, "limit"), **style.LIMIT, zorder=4)
     axes.set_yticks(range(len(names)), [label(name) for name in names])
     axes.get_yticklabels()[names.index("fastclip")].set_fontweight("bold")
-    axes.invert_yaxis()
+    axes.set_ylim(most - 0.5, -0.5)
     axes.set_xlim(0, end)
     axes.set_xticks([])
     axes.tick_params(left=False)
@@ -66,7 +66,7 @@ def _figure(rows: Sequence[Row], looks: dict[str, style.Style]) -> Figure:
         made = style.figure((0.7 if limited else 0.4) + lines * (AROUND + BAR * most))
         grid = made.subplots(lines, COLUMNS, squeeze=False).ravel()
         for axes, row in zip(grid, rows, strict=False):
-            _panel(axes, row, looks)
+            _panel(axes, row, looks, most)
         for axes in grid[len(rows) :]:
             axes.set_axis_off()
         made.suptitle(f"Time of a call, shorter is better: {operation(rows[0]['operation'])}", fontsize=10)

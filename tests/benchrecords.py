@@ -25,7 +25,7 @@ def row(workload="resnet50", operation="within", rounds=30, peers=tuple(PEERS), 
     speed = BANDWIDTH * min(threads, 3) / 2 / {"within": 1, "clip": 2.3}.get(operation, 1.4)
     base = nbytes / speed
     times = {"limit": base} if limit else {}
-    times |= {name: base * PEERS[name] + OVERHEAD[name] * (arrays / 10) ** 0.7 for name in peers}
+    times |= {name: base * PEERS.get(name, 2.2) + OVERHEAD.get(name, 1e-5) * (arrays / 10) ** 0.7 for name in peers}
     times["fastclip"] *= slow
     scatter = random.Random(f"{workload} {operation} {nbytes} {threads}")
     return {
@@ -44,7 +44,7 @@ def row(workload="resnet50", operation="within", rounds=30, peers=tuple(PEERS), 
         "calls_per_sample": dict.fromkeys(peers, 1),
         "seconds": {n: [t * scatter.uniform(0.97, 1.03) for _ in range(rounds)] for n, t in times.items()},
         "noise": 0.05,
-        "errors": {name: ERRORS[name] for name in peers},
+        "errors": {name: ERRORS.get(name, 1e-6) for name in peers},
         "wrong": {name: why for name, why in WRONG.items() if name in peers},
         **fields,
     }
@@ -65,7 +65,7 @@ def accuracy(case, group, elements, errors, wrong=None):
 def _accuracies(peers):
     made = []
     for power in range(1, 10):
-        grown = {name: min(1.0, ERRORS[name] * 10 ** (0.5 * (power - 7))) for name in peers}
+        grown = {name: min(1.0, ERRORS.get(name, 1e-6) * 10 ** (0.5 * (power - 7))) for name in peers}
         grown["fastclip"] = 0.0 if power % 2 else 1.1e-16
         wrong = {name: f"relative error {e:.1e}, above 1e-05" for name, e in grown.items() if e > 1e-5}
         made.append(accuracy(f"uniform, 1e{power}", "size", 10**power, grown, wrong))
@@ -75,7 +75,7 @@ def _accuracies(peers):
     zero = {name: 1.0 if name != "fastclip" else 1.2e-16 for name in peers}
     why = dict.fromkeys([name for name in peers if name != "fastclip"], "the norm is 0")
     made.append(accuracy("all elements 1e-30", "hard", 1000, zero, why))
-    some = {name: ERRORS[name] for name in peers}
+    some = {name: ERRORS.get(name, 1e-6) for name in peers}
     made.append(accuracy("one large among many small", "hard", 10**6, some, {}))
     return made
 

@@ -113,7 +113,7 @@ def test_markdown_tables_have_as_many_cells_in_every_line():
         assert len({line.count(" | ") for line in lines.splitlines()}) == 1
     assert "| resnet50 | norm, within limit | 4.26 ms | 1.05 | 1.8 | 3.8 ! |" in text
     assert "| PyTorch | 16.25 ms |" in text
-    assert "- cupy is not installed: `pip install cupy-cuda12x`" in text
+    assert "- CuPy is not installed: `pip install cupy-cuda12x`" in text
     assert "- AMD EPYC, 2 cores" in text
     assert text.count("<details>") == text.count("</details>") == 1
 

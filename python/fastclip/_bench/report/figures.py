@@ -67,6 +67,17 @@ def wrongs(record: Record) -> list[str]:
     return [f"{label(peer)}, {why}: on {'; '.join(where)}" for (peer, why), where in ordered]
 
 
+def missing(record: Record, quote: str = "") -> list[str]:
+    """Say who did not take part, and what to do about it."""
+    said = []
+    for name, remedy in record["missing"].items():
+        if remedy.startswith("pip "):
+            said.append(f"{label(name)} is not installed: {quote}{remedy}{quote}")
+        else:
+            said.append(f"{label(name)} is left out: {remedy}")
+    return said
+
+
 def warnings(record: Record) -> list[str]:
     """Say what makes the numbers less sure."""
     said = []

@@ -14,10 +14,21 @@ LABELS = {
     "streams": "limit, streams",
     "fastclip": "fastclip",
     "numpy": "NumPy",
+    "scipy": "SciPy",
     "torch": "PyTorch",
+    "torch loop": "PyTorch loop",
     "tensorflow": "TensorFlow",
+    "tf.function": "tf.function",
     "jax": "JAX",
     "optax": "Optax",
+    "optax donated": "Optax donated",
+    "numba": "Numba",
+    "flower": "Flower",
+    "thinc": "Thinc",
+    "opacus": "Opacus",
+    "timm": "timm",
+    "cupy": "CuPy",
+    "torch cuda": "PyTorch CUDA",
 }
 
 OPERATIONS = {
@@ -26,7 +37,10 @@ OPERATIONS = {
     "value": "by value",
     "clip_out": "clip(a, lo, hi, out=a)",
     "clip_new": "norm, into new arrays",
-    "rows": "each row by its norm",
+    "each": "each array by norm",
+    "rows": "each row by norm",
+    "per_example": "each example by norm",
+    "adaptive": "adaptive",
     "positional": "clip(a, lo, hi)",
     "keywords": "clip(a, a_min=lo, a_max=hi)",
 }
@@ -97,7 +111,7 @@ def times(ratio: Interval, to: str = "-") -> str:
 
 
 def _ratio(ratio: Interval, to: str, digits: int) -> str:
-    median, low, high = (f"{end:,.{digits if ratio.median < 100 else 0}f}" for end in ratio)
+    median, low, high = (f"{end:.{digits if ratio.median < 100 else 0}f}" for end in ratio)
     return f"{median} ({low}{to}{high})" if math.isfinite(ratio.high) else median
 
 

@@ -35,6 +35,7 @@ class Section:
     numbers: Cells
     groups: list[Group]
     note: str = ""
+    kept: int = 0  # columns that each part repeats where the table is too wide for one
     apart: bool = False  # where there is room each group has a table of its own
 
     @property
@@ -78,7 +79,7 @@ def _compact(
     if any(row["wrong"] for row in rows):
         notes.append(f"{WRONG}: its norm is wrong.")
     groups = [Group(lines, [cells(row) for row in group]) for lines, group in groupby(rows, heads)]
-    return Section(heading, first, texts, numbers, groups, " ".join(notes))
+    return Section(heading, first, texts, numbers, groups, " ".join(notes), kept=3 if limited else 2)
 
 
 def _swept(record: Record, sweep: str | None) -> list[Row]:
@@ -159,7 +160,7 @@ def _accuracy(heading: str, entries: Sequence[Accuracy]) -> Section:
     note = "Relative, against the exact norm."
     if any(entry["wrong"] for entry in entries):
         note += f" {WRONG}: wrong."
-    return Section(heading, "input", ("dtype",), ("elements", *map(label, names)), groups, note)
+    return Section(heading, "input", ("dtype",), ("elements", *map(label, names)), groups, note, kept=2)
 
 
 def _bandwidth(record: Record) -> Section:

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from fastclip._bench.record import Record
-from fastclip._bench.report.figures import machine, warnings, wrongs
-from fastclip._bench.report.formats import label
+from fastclip._bench.report.figures import machine, missing, warnings, wrongs
 from fastclip._bench.report.layout import Section, sections
 
 
@@ -45,9 +44,8 @@ def bullets(lines: Iterable[str]) -> str:
 
 def remarks(record: Record) -> str:
     """Write what is wrong, who is missing, and what to beware of."""
-    absent = [f"{label(name)} is not installed: `{command}`" for name, command in record["missing"].items()]
     wrong = [f"**WRONG norm**: {line}" for line in wrongs(record)]
-    return bullets([*wrong, *absent, *warnings(record)])
+    return bullets([*wrong, *missing(record, "`"), *warnings(record)])
 
 
 def body(record: Record) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import replace
 from itertools import zip_longest
 from typing import TextIO
 
@@ -15,11 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fastclip._bench.record import Record
-from fastclip._bench.report.figures import machine, warnings, wrongs
+from fastclip._bench.report.figures import machine, missing, warnings, wrongs
 from fastclip._bench.report.formats import label
-from fastclip._bench.report.layout import WRONG, Section, sections
+from fastclip._bench.report.layout import WRONG, Group, Section, sections
 
 WIDTH = 100  # of what goes into a file or a pipe
+GAP = 2  # between columns
 _LONG = 8  # letters beyond which a heading is broken between its words
 _BAD = re.compile(rf".* ?(WRONG|{re.escape(WRONG)}|SLOWER)$")
 
@@ -33,7 +35,37 @@ def console(file: TextIO = sys.stdout) -> Console:
 
 
 def _heading(text: str) -> str:
-    return re.sub(r"(?<=[a-z])[ _-]?(?=[A-Z_-])|[_-]", "\n", text) if len(text) > _LONG else text
+    """Break a long heading between its words."""
+    return re.sub(r"(?<=[a-z]{3})(?=[A-Z])|[ _-]|(?<=\.)", "\n", text) if len(text) > _LONG else text
+
+
+def _parts(section: Section, width: int) -> list[Section]:
+    """Share the last columns out to several tables where one would be too wide."""
+    columns = section.columns
+    lines = [cells for group in section.groups for cells in group.rows]
+    needed = [
+        GAP + max(map(len, [*_heading(column).split("\n"), *(cells[i] for cells in lines)]))
+        for i, column in enumerate(columns)
+    ]
+    first = GAP + max([len(section.first), *(len(head) for group in section.groups for head in group.heads)])
+    fixed = list(range(section.kept))
+    parts, room = [fixed[:]], width - first - sum(needed[: section.kept])
+    left = room
+    for i in range(section.kept, len(columns)):
+        if needed[i] > left and len(parts[-1]) > len(fixed):
+            parts.append(fixed[:])
+            left = room
+        parts[-1].append(i)
+        left -= needed[i]
+    return [_only(section, chosen, k) for k, chosen in enumerate(parts)]
+
+
+def _only(section: Section, chosen: list[int], k: int) -> Section:
+    texts = len(section.texts)
+    groups = [Group(g.heads, [tuple(cells[i] for i in chosen) for cells in g.rows]) for g in section.groups]
+    numbers = tuple(section.columns[i] for i in chosen if i >= texts)
+    title = f"{section.title}, continued" if k else section.title
+    return replace(section, title=title, numbers=numbers, groups=groups)
 
 
 def _cell(text: str) -> Text:
@@ -47,7 +79,11 @@ def table(section: Section) -> Table:
     made.title_style = "bold"
     made.add_column(section.first)
     for i, column in enumerate(section.columns):
-        made.add_column(_heading(column), justify="left" if i < len(section.texts) else "right", vertical="bottom")
+        made.add_column(
+            _heading(column) if section.kept else column,
+            justify="left" if i < len(section.texts) else "right",
+            vertical="bottom",
+        )
     long = any(len(group.heads) > 1 or len(group.rows) > 1 for group in section.groups)
     for group in section.groups:
         blank = ("",) * len(section.columns)
@@ -60,7 +96,8 @@ def table(section: Section) -> Table:
 
 def show_section(section: Section, to: Console) -> None:
     """Print one table and its note."""
-    to.print(table(section))
+    for part in _parts(section, to.width) if section.kept else [section]:
+        to.print(table(part))
     if section.note:
         to.print(section.note, style="dim", markup=False)
     to.print()
@@ -75,7 +112,7 @@ def show(record: Record, to: Console) -> None:
         show_section(section, to)
     for line in wrongs(record):
         to.print(f"WRONG norm: {line}", style="red", markup=False)
-    for name, command in record["missing"].items():
-        to.print(f"{label(name)} is not installed: {command}", markup=False)
+    for line in missing(record):
+        to.print(line, markup=False)
     for line in warnings(record):
         to.print(line, style="yellow", markup=False)

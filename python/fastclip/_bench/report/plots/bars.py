@@ -18,7 +18,7 @@ from fastclip._bench.report.plots import style
 COLUMNS = 2
 BAR = 0.19  # inches
 AROUND = 0.5  # inches of title and space for each panel
-LETTER = 0.026  # of a panel's width, for the words behind a bar
+LETTER = 0.067  # inches
 
 
 def _panel(axes: Axes, row: Row, looks: dict[str, style.Style], most: int) -> None:
@@ -26,6 +26,8 @@ def _panel(axes: Axes, row: Row, looks: dict[str, style.Style], most: int) -> No
     names = [name for name in in_order(row["seconds"]) if name in looks]
     seconds = [median(row, name) for name in names]
     drawn = axes.barh(names, seconds, color=[looks[name].colour for name in names], height=0.72)
+    longest = max(len(label(name)) for name in names)
+    letter = LETTER / (style.WIDTH / COLUMNS - LETTER * (longest + 2))  # of the axes' width
     end = 0.0
     for bar, name, time in zip(drawn, names, seconds, strict=True):
         bar.set_hatch(looks[name].hatch)
@@ -33,7 +35,7 @@ def _panel(axes: Axes, row: Row, looks: dict[str, style.Style], most: int) -> No
         said = [duration(time), *([f"{times(point(row, name, 'fastclip'))}x"] if name != "fastclip" else [])]
         said += ["wrong norm"] if name in row["wrong"] else []
         text = ", ".join(said)
-        end = max(end, time / (1 - LETTER * (len(text) + 2)))
+        end = max(end, time / (1 - letter * (len(text) + 2)))
         axes.annotate(
             text,
             (time, name),
@@ -55,7 +57,7 @@ def _panel(axes: Axes, row: Row, looks: dict[str, style.Style], most: int) -> No
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     dtype = "" if row["dtype"] == "f32" else f" {row['dtype']}"
     what = f"{title(row)}: {count(row['arrays'], 'array')}, {size(row['bytes'])}{dtype}"
-    axes.set_title(what, loc="left", fontweight="bold", fontsize=8.5)
+    axes.set_title(what, loc="left", x=-letter * longest, fontweight="bold", fontsize=8.5)
 
 
 def _figure(rows: Sequence[Row], looks: dict[str, style.Style]) -> Figure:

@@ -66,7 +66,7 @@ def _ring_wrong(axes: Axes, entries: Sequence[Accuracy], at: Callable[[int, str]
 
 
 def _against_size(entries: Sequence[Accuracy], looks: dict[str, style.Style]) -> Figure:
-    made = style.figure(4.4)
+    made = style.figure(4.0, len(looks) + 1)
     axes = made.subplots()
     axes.set(xscale="log", yscale="log", xlabel="elements", ylabel="relative error of the norm")
     handles: dict[str, Any] = {}
@@ -92,7 +92,7 @@ def _against_size(entries: Sequence[Accuracy], looks: dict[str, style.Style]) ->
 
 def _hard(entries: Sequence[Accuracy], looks: dict[str, style.Style]) -> Figure:
     """Draw a band for each input, and in it each peer at a height of its own: many errors are the same."""
-    made = style.figure(1.4 + len(entries) * (0.25 + 0.12 * len(looks)))
+    made = style.figure(1.0 + len(entries) * (0.25 + 0.12 * len(looks)), len(looks) + 1)
     axes = made.subplots()
     axes.set(xscale="log", xlim=(LOW, HIGH), xlabel="relative error of the norm")
     handles: dict[str, Any] = {}

@@ -13,17 +13,18 @@ from fastclip._bench.report.figures import median, peers
 from fastclip._bench.report.formats import BYTES, SECONDS, count, in_units, operation
 from fastclip._bench.report.plots import style
 
-HEIGHT = 4.6
+HEIGHT = 4.2
 
 
 def _figure(record: Record, rows: Sequence[Row]) -> Figure:
     first = rows[0]
     with style.drawing():
-        made = style.figure(HEIGHT)
+        looks = style.styles(peers(rows))
+        made = style.figure(HEIGHT, len(looks) + 1)
         axes = made.subplots()
         axes.set(xscale="log", yscale="log")
         handles: dict[str, Any] = {}
-        for name, look in style.styles(peers(rows)).items():
+        for name, look in looks.items():
             points = [(row["bytes"], median(row, name)) for row in rows if name in row["seconds"]]
             handles[name] = axes.plot(*zip(*points, strict=True), **look.line())[0]
         points = [(row["bytes"], median(row, "limit")) for row in rows if "limit" in row["seconds"]]

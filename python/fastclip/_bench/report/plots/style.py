@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,10 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from fastclip._bench.record import Record
-from fastclip._bench.report.formats import BYTES, LABELS, cache_bytes, in_units, label
+from fastclip._bench.report.formats import BYTES, cache_bytes, in_units, label
 
 WIDTH = 7.0  # inches, that of a page's text
 DPI = 150
+COLUMNS = 4  # of a legend
+LINE = 0.18  # inches of it
 LIMIT: dict[str, Any] = {
     "color": "#000000",
     "linestyle": (0, (4, 2)),
@@ -41,6 +44,7 @@ class Style(NamedTuple):
     colour: str
     marker: str
     hatch: str
+    dashes: str = "-"
     bold: bool = False
 
     def line(self) -> dict[str, Any]:
@@ -48,36 +52,52 @@ class Style(NamedTuple):
         return {
             "color": self.colour,
             "marker": self.marker,
+            "linestyle": self.dashes,
             "markersize": 6 if self.bold else 4.5,
             "linewidth": 2.4 if self.bold else 1.1,
             "zorder": 4 if self.bold else 3,
         }
 
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; the yellow, faint on white, comes last.
-_OURS = Style("#D55E00", "o", "", bold=True)
-_OTHERS = (
-    Style("#0072B2", "s", "///"),
-    Style("#009E73", "^", "..."),
-    Style("#CC79A7", "D", "xxx"),
-    Style("#56B4E9", "v", "\\\\\\"),
-    Style("#E69F00", "P", "---"),
-    Style("#666666", "X", "+++"),
-    Style("#F0E442", "*", "|||"),
+# Okabe and Ito's colours, which the colour-blind can tell apart. Libraries that are called one through another share
+# one, and differ by line, mark and hatch.
+_BLUE, _GREEN, _PURPLE, _SKY, _ORANGE, _YELLOW = "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442"
+_STYLES = {
+    "fastclip": Style("#D55E00", "o", "", bold=True),
+    "numpy": Style(_BLUE, "s", "///"),
+    "scipy": Style(_BLUE, "<", "//..", "--"),
+    "torch": Style(_GREEN, "^", "..."),
+    "torch loop": Style(_GREEN, ">", "ooo", "--"),
+    "torch cuda": Style(_GREEN, "p", "OO", ":"),
+    "tensorflow": Style(_PURPLE, "D", "xxx"),
+    "tf.function": Style(_PURPLE, "d", "x.", "--"),
+    "jax": Style(_SKY, "4", "||", ":"),
+    "optax": Style(_SKY, "v", "\\\\\\"),
+    "optax donated": Style(_SKY, "h", "\\\\..", "--"),
+    "numba": Style(_ORANGE, "P", "---"),
+    "cupy": Style(_ORANGE, "H", "-.", "--"),
+    "flower": Style(GREY, "X", "+++"),
+    "thinc": Style(GREY, "8", "+..", "--"),
+    "opacus": Style(_ORANGE, "*", "**", ":"),
+    "timm": Style(GREY, "1", "||..", ":"),
+}
+_STRANGERS = (
+    Style(_YELLOW, "2", "|||"),
+    Style(_YELLOW, "3", "//--", "--"),
+    Style(_YELLOW, "x", "xx--", ":"),
+    Style("#000000", "+", "++..", ":"),
 )
-_KNOWN = [name for name in LABELS if name not in ("limit", "streams", "fastclip")]
 
 
 def styles(peers: Iterable[str]) -> dict[str, Style]:
-    """Give each peer its style: who is known has the same in every plot, the others what is left."""
-    names = list(peers)
-    strangers = [name for name in names if name not in LABELS]
-    places = {name: i for i, name in enumerate([*_KNOWN, *strangers])}
-    return {name: _OURS if name == "fastclip" else _OTHERS[places[name] % len(_OTHERS)] for name in names}
+    """Give each peer its style, the same in every plot; who is not known gets what is left."""
+    strangers = itertools.cycle(_STRANGERS)
+    return {name: _STYLES[name] if name in _STYLES else next(strangers) for name in peers}
 
 
-def figure(height: float) -> Figure:
-    """Make an empty figure of a page's width."""
+def figure(height: float, named: int = 0) -> Figure:
+    """Make an empty figure of a page's width, with room below for a legend of so many names."""
+    height += LINE * math.ceil(named / COLUMNS)
     with rc_context(_FONT):
         made = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(made)
@@ -127,13 +147,13 @@ def mark_caches(axes: Axes, record: Record, low: float, high: float) -> None:
         )
 
 
-def legend(made: Figure, handles: dict[str, Any], columns: int = 4) -> None:
+def legend(made: Figure, handles: dict[str, Any]) -> None:
     """Name the lines below the axes, fastclip in bold."""
     drawn = made.legend(
         list(handles.values()),
         [label(name) for name in handles],
         loc="outside lower center",
-        ncols=min(columns, len(handles)),
+        ncols=min(COLUMNS, len(handles)),
         frameon=False,
         handlelength=3.2,
     )

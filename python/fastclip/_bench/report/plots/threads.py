@@ -52,7 +52,7 @@ def figures(record: Record) -> Iterator[tuple[str, Figure]]:
     looks = style.styles(peers(row for rows in groups.values() for row in rows))
     with style.drawing():
         lines = math.ceil(len(groups) / COLUMNS)
-        made = style.figure(1.2 + HEIGHT * lines)
+        made = style.figure(0.8 + HEIGHT * lines, len(looks) + 1)
         grid = made.subplots(lines, min(COLUMNS, len(groups)), squeeze=False)
         handles: dict[str, Any] = {}
         for axes, rows in zip(grid.ravel(), groups.values(), strict=False):

@@ -120,3 +120,22 @@ def test_markdown_tables_have_as_many_cells_in_every_line():
 
 def test_markdown_escapes_what_would_end_a_cell():
     assert "a\\|b" in markdown.document(benchrecords.record([benchrecords.row("a|b")]))
+
+
+def test_many_peers_share_several_tables_out():
+    peers = ("fastclip", "numpy", "scipy", "torch", "torch loop", "tensorflow", "tf.function", "optax", "optax donated")
+    text = shown(benchrecords.record(peers=(*peers, "numba", "flower", "stranger_thing")))
+    assert max(map(len, text.splitlines())) <= table.WIDTH
+    assert "…" not in text
+    overview = re.search(r"^Overview.*?^Details", text, re.DOTALL | re.MULTILINE)[0]
+    assert overview.count("Overview, continued") == 2
+    for word in ("NumPy", "SciPy", "loop", "Tensor", "function", "donated", "Numba", "Flower", "thing"):
+        assert overview.count(word) == 1
+    fastclip = [line.split()[:6] for line in overview.splitlines() if "resnet50" in line]
+    assert len(fastclip) == 3
+    assert fastclip[0] == fastclip[1] == fastclip[2]  # its time stands in each part
+
+
+def test_who_needs_more_than_pip_is_not_told_to_use_it():
+    text = shown(benchrecords.record(missing={"cupy": "needs an NVIDIA GPU and its driver"}))
+    assert "CuPy is left out: needs an NVIDIA GPU and its driver" in text

@@ -24,6 +24,7 @@ lint: .venv/test.stamp
 
 bench: .venv/test.stamp
 	$(BIN)/python benchmarks/run.py $(BENCH_OPTIONS)
+	$(BIN)/python benchmarks/page.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

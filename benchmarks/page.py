@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""docs/performance.md, made from a published run: python benchmarks/page.py."""
+"""docs/performance.md and the table in README.md, made from the published runs: python benchmarks/page.py."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+if __package__ in (None, ""):  # run as a script
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.comparison import fill, part
+from fastclip._bench.intervals import Interval
+from fastclip._bench.record import Record, load
+from fastclip._bench.report.formats import duration, error, operation, over, size, times
+
 _ROOT = Path(__file__).resolve().parents[1]
 RESULT = _ROOT / "benchmarks" / "results" / "ruler.json"
+COMPARISON = RESULT.with_name("bench.json")
 PAGE = _ROOT / "docs" / "performance.md"
-
-_OPERATIONS = {
-    "within": "global norm, within the limit",
-    "clip": "global norm, clipping",
-    "value": "by value",
-    "clip_out": "`clip(a, lo, hi, out=a)`",
-    "clip_new": "global norm, into new arrays",
-    "rows": "each row by its norm",
-    "positional": "`clip(a, lo, hi)`",
-    "keywords": "`clip(a, a_min=lo, a_max=hi)`",
-}
+README = _ROOT / "README.md"
 
 _CALLS = {"out_of_place_again": "out_of_place once the results of an earlier call have been dropped"}
 
-_HEAD = """<!-- Made by benchmarks/page.py from benchmarks/results/ruler.json. Do not edit. -->
+_HEAD = """<!-- Made by benchmarks/page.py from the runs in benchmarks/results. Do not edit. -->
 # Performance
 
 Clipping is bound by memory. The *limit* is a plain native loop over the same bytes, in the same process and in turn
@@ -95,28 +94,21 @@ _GROUPS = (
 )
 
 
-def _size(nbytes: int) -> str:
-    if nbytes >= 1e6:
-        return f"{nbytes / 1e6:.1f} MB"
-    return f"{nbytes / 1e3:.0f} KB" if nbytes >= 1e3 else f"{nbytes} B"
+def _over(ratio: Interval) -> str:
+    return over(ratio, " to ")
 
 
-def _time(seconds: float) -> str:
-    if seconds < 1e-6:
-        return f"{seconds * 1e9:.0f} ns"
-    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} µs"
+def _under(ratio: Interval) -> str:
+    return times(Interval(1 / ratio.median, 1 / ratio.high, 1 / ratio.low), " to ")
 
 
-def _over(ratio: dict[str, float]) -> str:
-    return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
-
-
-def _under(ratio: dict[str, float]) -> str:
-    return f"{1 / ratio['median']:.1f} ({1 / ratio['high']:.1f} to {1 / ratio['low']:.1f})"
+def _operation(name: str) -> str:
+    words = operation(name)
+    return f"`{words}`" if "(" in words else words
 
 
 # A column for each opponent that took part anywhere in the table.
-_AGAINST: dict[str, tuple[str, Callable[[dict[str, float]], str]]] = {
+_AGAINST: dict[str, tuple[str, Callable[[Interval], str]]] = {
     "limit": ("fastclip / limit", _over),
     "streams": ("fastclip / streams", _over),
     "numpy": ("NumPy / fastclip", _under),
@@ -146,10 +138,10 @@ def _table(operations: list[dict[str, Any]]) -> Iterator[str]:
         cells = (
             f"`{row['workload']}`",
             f"{row['arrays']:,}",
-            _size(row["bytes"]),
-            _OPERATIONS[row["operation"]],
-            _time(statistics.median(row["seconds"]["fastclip"])),
-            *(_AGAINST[name][1](ratios[name]) if name in ratios else "" for name in against),
+            size(row["bytes"]),
+            _operation(row["operation"]),
+            duration(statistics.median(row["seconds"]["fastclip"])),
+            *(_AGAINST[name][1](Interval(**ratios[name])) if name in ratios else "" for name in against),
             _bars(row["bars"]),
         )
         yield f"| {' | '.join(cells)} |"
@@ -164,12 +156,8 @@ def _groups(operations: list[dict[str, Any]]) -> Iterator[str]:
             yield "\n".join(_table(rows)) + "\n"
 
 
-def _error(error: float | None) -> str:
-    return "" if error is None else f"{error:.1e}"
-
-
-def render(run: dict[str, Any]) -> str:
-    """Lay out a run of the ruler as a page."""
+def render(run: dict[str, Any], comparison: Record | None = None) -> str:
+    """Lay out a run of the ruler, and one of `fastclip bench`, as a page."""
     machine = run["environment"]
     config, versions = machine["fastclip"], machine["versions"]
     others = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "fastclip")
@@ -187,7 +175,7 @@ def render(run: dict[str, Any]) -> str:
         "Against the exact norm of the same data, relative. PyTorch answers in the data's own dtype.\n",
         "| workload | fastclip | NumPy | PyTorch |\n|---|---|---|---|\n"
         + "\n".join(
-            f"| `{name}` | " + " | ".join(_error(errors.get(peer)) for peer in ("fastclip", "numpy", "torch")) + " |"
+            f"| `{name}` | " + " | ".join(error(errors.get(peer)) for peer in ("fastclip", "numpy", "torch")) + " |"
             for name, errors in run["norm_errors"].items()
             if errors
         )
@@ -195,21 +183,30 @@ def render(run: dict[str, Any]) -> str:
         "## Memory\n",
         "By how much one clipping call raises the peak of a fresh process.\n",
         "\n".join(
-            f"- `{row['workload']}`, {_CALLS.get(row['call'], row['call'])}: data {_size(row['data'])}, "
-            f"new results {_size(row['result'])}, raised by {_size(row['extra'])}."
+            f"- `{row['workload']}`, {_CALLS.get(row['call'], row['call'])}: data {size(row['data'])}, "
+            f"new results {size(row['result'])}, raised by {size(row['extra'])}."
             for row in run["memory"]
         )
         + "\n",
+        *([part(comparison)] if comparison else []),
         "## To repeat it\n",
         "`make bench`, on an idle machine; `benchmarks/README.md` says how it measures. To publish a run:\n",
         "    make bench BENCH_OPTIONS='--json benchmarks/results/ruler.json' && .venv/bin/python benchmarks/page.py\n",
+        "The comparison with other libraries is a run of `fastclip bench --json benchmarks/results/bench.json`.\n",
     ]
     return "\n".join(parts)
 
 
+def comparison() -> Record | None:
+    """Read the published run of `fastclip bench`, if there is one."""
+    return load(COMPARISON) if COMPARISON.exists() else None
+
+
 def main() -> int:
-    """Write the page."""
-    PAGE.write_text(render(json.loads(RESULT.read_text())))
+    """Write the page and the table."""
+    found = comparison()
+    PAGE.write_text(render(json.loads(RESULT.read_text()), found))
+    README.write_text(fill(README.read_text(), found))
     return 0
 
 

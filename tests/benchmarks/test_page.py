@@ -4,7 +4,10 @@
 import copy
 import json
 
-from benchmarks.page import PAGE, RESULT, render
+import benchrecords
+import pytest
+from benchmarks.comparison import BEGIN, END, fill, table
+from benchmarks.page import PAGE, README, RESULT, comparison, render
 
 from fastclip._bench.cases import WORKLOADS
 
@@ -14,7 +17,7 @@ def published():
 
 
 def test_performance_page_is_made_from_the_published_run():
-    assert PAGE.read_text() == render(published())
+    assert PAGE.read_text() == render(published(), comparison())
 
 
 def test_every_operation_of_every_workload_has_a_row_and_absent_columns_are_left_out():
@@ -49,3 +52,40 @@ def test_every_operation_of_every_workload_has_a_row_and_absent_columns_are_left
     assert any("streams" in head and "NumPy" not in head for head in heads)
     assert "| `gpt2_f16` | 0.0e+00 |  | 1.0e-03 |" in page
     assert all(line.count("|") == 5 for line in page.partition("## Error")[2].splitlines() if line.startswith("| `"))
+
+
+def test_readme_table_is_made_from_the_published_comparison():
+    text = README.read_text()
+    assert text == fill(text, comparison())
+
+
+def test_the_comparison_has_its_part_on_the_page_and_its_table_in_the_readme():
+    record = benchrecords.record()
+    page = render(published(), record)
+    assert "## Against other libraries" in page
+    assert "| gpt2 | norm, clipping |" in page
+    assert "| PyTorch | 16.25 ms |" in page
+    assert page.index("## Memory") < page.index("## Against other libraries") < page.index("## To repeat it")
+    readme = fill(f"before\n{BEGIN}\nold\n{END}\nafter\n", record)
+    lines = [line for line in readme.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 8
+    assert lines[0].startswith("| gradients |  | fastclip | x limit | NumPy | PyTorch |")
+    assert (
+        "| ResNet-50: 161 arrays, 102.2 MB | norm, within limit | 4.26 ms | 1.05 | 1.8 | 3.8 (wrong norm) |" in readme
+    )
+    assert readme.startswith("before\n")
+    assert readme.endswith(f"{END}\nafter\n")
+    assert "old" not in readme
+    assert fill(readme, record) == readme
+
+
+def test_the_docs_change_with_any_number_of_the_comparison():
+    record, other = benchrecords.record(), benchrecords.record()
+    other["rows"][4]["seconds"]["fastclip"] = [1.1 * time for time in other["rows"][4]["seconds"]["fastclip"]]
+    assert render(published(), record) != render(published(), other)
+    assert table(record) != table(other)
+
+
+def test_a_readme_without_its_marks_is_refused():
+    with pytest.raises(ValueError, match="bench:end"):
+        fill(f"{BEGIN} and no more", None)

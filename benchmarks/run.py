@@ -25,9 +25,11 @@ from fastclip._bench.contestants import OPERATIONS
 from fastclip._bench.environment import environment
 from fastclip._bench.exact import exact_norm, norm_error
 from fastclip._bench.intervals import MIN_SAMPLES
-from fastclip._bench.peers import PEERS, bind, installed
+from fastclip._bench.isolation import Processes
+from fastclip._bench.peers import PEERS, bind, missing
 from fastclip._bench.ruler import measure
 
+RULER = ("fastclip", "numpy", "torch")  # the peers that a bar is set by, all in this process
 QUICK_ROUNDS = 10
 NOISY = 0.10  # spread of the limit above which the machine is called noisy
 
@@ -59,16 +61,19 @@ def _measure(workload: Workload, peers: list[str], given: argparse.Namespace) ->
     errors: dict[str, float] = {}
     if "within" in workload.operations:
         exact = exact_norm(arrays)
-        here = [name for name in peers if OPERATIONS["within"].takes(name, workload)]
-        errors = {name: norm_error(bind(name, arrays), exact) for name in here}
+        here = [name for name in peers if PEERS[name].takes("within", workload.dtype)]
+        errors = {name: norm_error(functools.partial(bind, name), arrays, exact) for name in here}
     print(errors_line(workload, errors), file=sys.stderr)
     rows = []
     for operation in _chosen(workload, given):
         print(f"  {operation} ...", file=sys.stderr)
-        here = [name for name in peers if OPERATIONS[operation].takes(name, workload)]
+        here = [name for name in peers if PEERS[name].takes(operation, workload.dtype)]
         for name in here:
             check(functools.partial(bind, name), operation, workload.dtype)
-        rows.append(Row(workload, measure(arrays, operation, here, given.rounds)))
+        result = measure(workload, arrays, operation, here, given.rounds, Processes())
+        if result.failed:
+            raise RuntimeError(f"{workload.name} {operation}: {result.failed}")
+        rows.append(Row(workload, result))
     return rows, errors
 
 
@@ -80,13 +85,14 @@ def main() -> int:
             size = f"{len(workload.shapes):5d} arrays {workload.nbytes / 1e6:10.3f} MB {workload.dtype:4s}"
             print(f"{workload.name:14s} {size}  {' '.join(workload.operations)}")
         return 0
-    peers = installed()
+    absent = missing()
+    peers = [name for name in RULER if name not in absent]
     if "fastclip" not in peers:
         print("fastclip is not installed here: pip install . and run again.", file=sys.stderr)
         return 2
-    for name in PEERS:
-        if name not in peers:
-            print(f"{name} is not installed and left out: pip install {name}", file=sys.stderr)
+    for name in RULER:
+        if name in absent:
+            print(f"{name} is not installed and left out: {absent[name]}", file=sys.stderr)
     for name in [name for name in given.workloads if not WORKLOADS[name].possible]:
         print(f"{name} is left out: pip install ml_dtypes", file=sys.stderr)
         given.workloads.remove(name)

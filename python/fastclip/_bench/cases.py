@@ -16,6 +16,7 @@ Shape = tuple[int, ...]
 FloatArray = npt.NDArray[Any]  # of float16, ml_dtypes.bfloat16, float32 or float64
 
 IN_PLACE = ("within", "clip", "value")  # by global norm within the limit; beyond it; by value
+CALLS = ("positional", "keywords")  # how np.clip is called
 SCALE = 1e-2  # a gradient's usual size; far from both ends of the range, so that no peer meets a denormal
 
 
@@ -28,6 +29,7 @@ class Workload:
     shapes: tuple[Shape, ...]
     operations: tuple[str, ...] = IN_PLACE
     dtype: str = "f32"  # or "f16", "bf16", "f64"
+    besides: tuple[str, ...] = ()  # timed by `fastclip bench` alone: the ruler has no bar for them
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
@@ -62,7 +64,7 @@ class Workload:
         rng = np.random.default_rng(seed)
         made = []
         for shape in self.shapes:
-            array = rng.standard_normal(shape, dtype=np.float32)
+            array = np.asarray(rng.standard_normal(shape, dtype=np.float32))
             array *= np.float32(SCALE)
             made.append(array.astype(self.numpy_dtype, copy=False))
         return made
@@ -129,20 +131,28 @@ def _perceptron(*widths: int) -> tuple[Shape, ...]:  # rl_policy: one for the ac
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload
     for workload in (
-        Workload("tiny_many", "small", ((64, 64), (64,)) * 50),
+        Workload("tiny_many", "small", ((64, 64), (64,)) * 50, besides=("each",)),
         Workload("rl_policy", "small", (*_perceptron(11, 64, 64, 3), *_perceptron(11, 64, 64, 1))),
         Workload("thousand_tens", "small", ((10,),) * 1000),
         Workload("cache_1mb", "cache", ((256, 256),) * 4),
         Workload("cache_4mb", "cache", ((512, 512),) * 4),
         Workload("cache_16mb", "cache", ((1024, 1024),) * 4),
         Workload("one64mb", "memory", ((1 << 24,),), (*IN_PLACE, "clip_out", "clip_new")),
-        Workload("resnet50", "memory", _resnet50(), (*IN_PLACE, "clip_new")),
+        Workload("resnet50", "memory", _resnet50(), (*IN_PLACE, "clip_new"), besides=("each",)),
         Workload("gpt2", "memory", _gpt2()),
         Workload("vit_b16", "memory", _vit_b16()),
         Workload("lstm_lm", "memory", _lstm(10_000, 650, 2)),
         Workload("gpt2_f16", "memory", _gpt2(), ("within", "clip"), "f16"),
         Workload("gpt2_bf16", "memory", _gpt2(), ("within", "clip"), "bf16"),
         Workload("rows64mb", "memory", ((4096, 4096),), ("rows",)),
-        *(Workload(f"clip_{n}", "call", ((n,),), ("positional", "keywords")) for n in (1, 10, 100, 1000)),
+        Workload(
+            "mnist_examples",
+            "memory",
+            ((64, 256, 784), (64, 256), (64, 10, 256), (64, 10)),
+            (),
+            besides=("per_example",),
+        ),
+        Workload("clip_scalar", "call", ((),), (), besides=CALLS),
+        *(Workload(f"clip_{n}", "call", ((n,),), CALLS) for n in (1, 10, 100, 1000)),
     )
 }

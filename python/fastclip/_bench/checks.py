@@ -3,107 +3,212 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastclip._bench.cases import WORKLOADS, FloatArray, Workload
-from fastclip._bench.exact import WRONG, exact_norm
-from fastclip._bench.peers.base import Peer, able
+from fastclip._bench.contestants import example_norms, norms_of
+from fastclip._bench.exact import WRONG, Make, exact_norm
+from fastclip._bench.peers.base import Peer, PeerError, able
 
-Make = Callable[[Sequence[FloatArray]], Peer]
+EXAMPLES = Workload("examples", "small", ((8, 32, 16), (8, 32), (8, 10, 32), (8, 10)))
 
 
 def _bytes(arrays: Sequence[FloatArray]) -> list[bytes]:
     return [array.tobytes() for array in arrays]
 
 
-def _check_scaled(got: Sequence[FloatArray], before: Sequence[FloatArray], factor: float, dtype: str) -> None:
-    for array, old in zip(got, before, strict=True):
-        wanted = old.astype(np.float64) * factor
+def _results(peer: Peer, answer: Any) -> list[FloatArray]:
+    """Return the arrays in an answer, behind the norm if there is one."""
+    return [peer.to_numpy(array) for array in (answer[1] if isinstance(answer, tuple) else answer)]
+
+
+def _after(peer: Peer, answer: Any, arrays: Sequence[FloatArray]) -> list[FloatArray]:
+    return peer.now(arrays) if peer.in_place else _results(peer, answer)
+
+
+def _bound(array: FloatArray) -> float:
+    return float(np.abs(array).max()) / 2
+
+
+def _compare(got: Sequence[FloatArray], wanted: Sequence[FloatArray], dtype: str, wrong: str) -> float:
+    """Return how far off the results are as a whole; raise AssertionError where an element is too far off."""
+    difference = scale = 0.0
+    for array, right in zip(got, wanted, strict=True):
+        assert array.shape == right.shape, f"shape {array.shape} instead of {right.shape}"
+        values = array.astype(np.float64)
         # numbers that f16 has no full digits for are off by half of their last place, 2^-25, besides
-        assert np.allclose(array.astype(np.float64), wanted, rtol=2 * WRONG[dtype], atol=2**-25), "scaled wrongly"
+        assert np.allclose(values, right, rtol=2 * WRONG[dtype], atol=2**-25), wrong
+        difference += float(np.sum((values - right) ** 2))
+        scale += float(np.sum(right**2))
+    return math.sqrt(difference / scale)
 
 
-def check_norm(make: Make, workload: Workload) -> None:
-    """Raise AssertionError unless a peer clips by global norm right, and changes nothing within the limit."""
-    arrays = workload.arrays()
+def _scaled(arrays: Sequence[FloatArray], factor: Any) -> list[FloatArray]:
+    return [array.astype(np.float64) * factor for array in arrays]
+
+
+def check_norm(make: Make, arrays: list[FloatArray], dtype: str) -> float:
+    """See that a peer clips by global norm right, and changes nothing within the limit."""
     before = [array.copy() for array in arrays]
     exact = exact_norm(arrays)
     peer = make(arrays)
-    able(peer.clip_norm)(10 * exact)
-    assert _bytes(arrays) == _bytes(before), "something changed within the limit"
-    able(peer.clip_norm)(exact / 2)
-    _check_scaled(arrays, before, 0.5, workload.dtype)
-    reached = exact_norm(arrays) / (exact / 2)
-    assert abs(reached - 1) < WRONG[workload.dtype], f"clipping by norm reached {reached} times the limit"
+    clip_norm = able(peer.clip_norm)
+    answer = clip_norm(10 * exact)
+    assert _bytes(_after(peer, answer, arrays)) == _bytes(before), "something changed within the limit"
+    if peer.returns_norm:
+        norm = peer.norm(answer)
+        assert abs(norm / exact - 1) < WRONG[dtype], f"the norm is {norm:.9g}, not {exact:.9g}"
+    after = _after(peer, clip_norm(exact / 2), arrays)
+    if not peer.in_place:
+        assert _bytes(arrays) == _bytes(before), "clipping into new arrays changed the old ones"
+    error = _compare(after, _scaled(before, 0.5), dtype, "scaled wrongly")
+    reached = exact_norm(after) / (exact / 2)
+    assert abs(reached - 1) < WRONG[dtype], f"clipping by norm reached {reached} times the limit"
+    return error
 
 
-def check_value(make: Make, workload: Workload) -> None:
-    """Raise AssertionError unless a peer clips by value to np.clip's very bits."""
-    arrays = workload.arrays()
-    bound = float(np.abs(arrays[0]).max()) / 2
+def check_value(make: Make, arrays: list[FloatArray], dtype: str) -> float:
+    """See that a peer clips by value to np.clip's very bits."""
+    bound = _bound(arrays[0])
     expected = [np.clip(array, -bound, bound) for array in arrays]
-    able(make(arrays).clip_value)(bound)
-    assert _bytes(arrays) == _bytes(expected), "clipping by value differs from np.clip"
+    peer = make(arrays)
+    after = _after(peer, able(peer.clip_value)(bound), arrays)
+    assert _bytes(after) == _bytes(expected), "clipping by value differs from np.clip"
+    return 0.0
 
 
-def check_clip_out(make: Make, workload: Workload) -> None:
-    """Raise AssertionError unless a peer's clip into a place given has np.clip's very bits."""
-    arrays = workload.arrays()
-    bound = float(np.abs(arrays[0]).max()) / 2
+def check_clip_out(make: Make, arrays: list[FloatArray], dtype: str) -> float:
+    """See that a peer's clip into a place given has np.clip's very bits."""
+    bound = _bound(arrays[0])
     expected = np.clip(arrays[0], -bound, bound)
-    able(make(arrays).clip_out)(bound)
-    assert arrays[0].tobytes() == expected.tobytes(), "clip(out=) differs from np.clip"
+    peer = make(arrays)
+    able(peer.clip_out)(bound)
+    assert peer.now(arrays)[0].tobytes() == expected.tobytes(), "clip(out=) differs from np.clip"
+    return 0.0
 
 
-def check_clip_new(make: Make, workload: Workload) -> None:
-    """Raise AssertionError unless a peer clips into new arrays right and leaves the old ones alone."""
-    arrays = workload.arrays()
+def check_clip_new(make: Make, arrays: list[FloatArray], dtype: str) -> float:
+    """See that a peer clips into new arrays right and leaves the old ones alone."""
     before = [array.copy() for array in arrays]
     exact = exact_norm(arrays)
-    norm, clipped = able(make(arrays).clip_new)(exact / 2)
-    assert abs(float(norm) / exact - 1) < WRONG[workload.dtype], f"the norm is {norm}, not {exact}"
-    assert _bytes(arrays) == _bytes(before), "clipping into new arrays changed the old ones"
-    _check_scaled([np.asarray(array) for array in clipped], before, 0.5, workload.dtype)
+    peer = make(arrays)
+    answer = able(peer.clip_new)(exact / 2)
+    norm = float(answer[0])
+    assert abs(norm / exact - 1) < WRONG[dtype], f"the norm is {norm:.9g}, not {exact:.9g}"
+    assert _bytes(peer.now(arrays)) == _bytes(before), "clipping into new arrays changed the old ones"
+    return _compare(_results(peer, answer), _scaled(before, 0.5), dtype, "scaled wrongly")
 
 
-def check_rows(make: Make, workload: Workload) -> None:
-    """Raise AssertionError unless a peer clips the rows beyond the limit to it and leaves the others alone."""
-    arrays = workload.arrays()
-    before = arrays[0].astype(np.float64)
-    norms = np.sqrt((before * before).sum(axis=1, keepdims=True))
+def check_each(make: Make, arrays: list[FloatArray], dtype: str) -> float:
+    """See that a peer clips the arrays beyond the limit to it and leaves the others alone."""
+    before = _scaled(arrays, 1)
+    norms = norms_of(arrays)
     limit = float(np.median(norms))
-    able(make(arrays).clip_rows)(limit)
-    wanted = before * np.minimum(1, limit / norms)
-    assert np.allclose(arrays[0], wanted, rtol=WRONG[workload.dtype], atol=0), "rows clipped wrongly"
+    peer = make(arrays)
+    after = _after(peer, able(peer.clip_each)(limit), arrays)
+    wanted = [array * min(1, limit / norm) for array, norm in zip(before, norms, strict=True)]
+    return _compare(after, wanted, dtype, "arrays clipped wrongly")
 
 
-def check_call(make: Make, workload: Workload) -> None:
-    """Raise AssertionError unless a peer's clip, called both ways, has np.clip's very bits."""
-    arrays = workload.arrays()
-    clip = make(arrays).clip
-    if clip is None:
-        return
-    bound = float(np.abs(arrays[0]).max()) / 2
-    wanted = np.clip(arrays[0], -bound, bound).tobytes()
-    assert clip(arrays[0], -bound, bound).tobytes() == wanted, "clip(a, low, high) differs from np.clip"
-    assert clip(arrays[0], a_min=-bound, a_max=bound).tobytes() == wanted, "clip(a_min=, a_max=) differs from np.clip"
+def check_rows(make: Make, arrays: list[FloatArray], dtype: str) -> float:
+    """See that a peer clips the rows beyond the limit to it and leaves the others alone."""
+    before = arrays[0].astype(np.float64)
+    norms = norms_of(arrays[0])
+    limit = float(np.median(norms))
+    peer = make(arrays)
+    after = _after(peer, able(peer.clip_rows)(limit), arrays)
+    wanted = before * np.minimum(1, limit / norms)[:, None]
+    return _compare(after[:1], [wanted], dtype, "rows clipped wrongly")
 
 
-CHECKS: dict[str, Callable[[Make, Workload], None]] = {
+def check_per_example(make: Make, arrays: list[FloatArray], dtype: str) -> float:
+    """See that a peer adds up the examples, those beyond the limit clipped to it, and leaves them alone."""
+    before = [array.copy() for array in arrays]
+    norms = example_norms(arrays)
+    limit = float(np.median(norms))
+    factors = np.minimum(1, limit / norms)
+    peer = make(arrays)
+    sums = _results(peer, able(peer.per_example)(limit))
+    assert _bytes(peer.now(arrays)) == _bytes(before), "adding up the examples changed them"
+    # A sum cancels: what counts is the error next to what was added up.
+    wanted = [np.tensordot(factors, array.astype(np.float64), axes=1) for array in before]
+    sizes = [np.sqrt(np.tensordot(factors**2, array.astype(np.float64) ** 2, axes=1)) for array in before]
+    errors = [np.abs(got - right) / size for got, right, size in zip(sums, wanted, sizes, strict=True)]
+    error = float(max(array.max() for array in errors))
+    assert error < WRONG[dtype], "examples added up wrongly"
+    return error
+
+
+def check_adaptive(make: Make, arrays: list[FloatArray], dtype: str) -> float:
+    """See that a peer clips the output units beyond the norm of their weights to it and leaves the others alone."""
+    peer = make(arrays)  # here the weights are what the gradients were
+    weights = _scaled(arrays, 1)
+    for array in arrays:
+        array[...] *= 4
+        if array.ndim > 1:
+            array[::2] /= 16  # every second unit is within its limit
+    wanted = [array.copy() for array in weights]
+    for array in wanted:
+        if array.ndim > 1:
+            array[::2] /= 4
+    able(peer.adaptive)(1.0)
+    return _compare(peer.now(arrays), wanted, dtype, "units clipped wrongly")
+
+
+def check_call(make: Make, arrays: list[FloatArray], dtype: str) -> float:
+    """See that a peer's clip, called both ways, has np.clip's very bits, of arrays and of numbers."""
+    clip = able(make(arrays).clip)
+    bound = _bound(arrays[0])
+    for value in (arrays[0], 2 * bound, bound / 2):
+        wanted = np.clip(value, -bound, bound).tobytes()
+        assert clip(value, -bound, bound).tobytes() == wanted, "clip(a, low, high) differs from np.clip"
+        assert clip(value, a_min=-bound, a_max=bound).tobytes() == wanted, "clip(a_min=, a_max=) differs from np.clip"
+    return 0.0
+
+
+CHECKS: dict[str, Callable[[Make, list[FloatArray], str], float]] = {
     "within": check_norm,
     "clip": check_norm,
     "value": check_value,
     "clip_out": check_clip_out,
     "clip_new": check_clip_new,
+    "each": check_each,
     "rows": check_rows,
+    "per_example": check_per_example,
+    "adaptive": check_adaptive,
     "positional": check_call,
     "keywords": check_call,
 }
 
 
-def check(make: Make, operation: str, dtype: str = "f32") -> None:
-    """Raise AssertionError unless a peer does an operation right, seen on small arrays of the dtype."""
-    CHECKS[operation](make, replace(WORKLOADS["rl_policy"], dtype=dtype))
+def check(make: Make, operation: str, dtype: str = "f32") -> float:
+    """Return the error of a peer's results on small arrays of the dtype; raise AssertionError if they are wrong."""
+    workload = EXAMPLES if operation == "per_example" else WORKLOADS["rl_policy"]
+    return CHECKS[operation](make, replace(workload, dtype=dtype).arrays(), dtype)
+
+
+class Verdict(NamedTuple):
+    """Hold the error of a peer's results, infinity if they are wrong, and what is wrong with them."""
+
+    error: float
+    fault: str = ""
+
+
+def reason(error: Exception) -> str:
+    """Return what a peer's error says, of whichever kind it is."""
+    return str(error) if isinstance(error, PeerError) else f"{type(error).__name__}: {error}"
+
+
+def verdict(make: Make, operation: str, dtype: str = "f32") -> Verdict:
+    """Check a peer, which may do or raise what it likes."""
+    try:
+        return Verdict(check(make, operation, dtype))
+    except AssertionError as error:
+        return Verdict(math.inf, f"wrong: {error}")
+    except Exception as error:  # of a library, hence of any kind
+        return Verdict(math.inf, f"fails: {reason(error)}")

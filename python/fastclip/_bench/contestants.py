@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Protocol
@@ -13,13 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastclip._bench.cases import FloatArray, Workload
+from fastclip._bench.cases import FloatArray
 from fastclip._bench.exact import exact_norm
 from fastclip._bench.limit import Probe, Setting
 from fastclip._bench.peers.base import Peer, able
 
 STEP = 1e-5  # by this part the limit falls from call to call, so that every call has something to clip
-ROWS_SEEN = 8  # rows whose norms are looked at after each sample
+SEEN = 8  # rows, or arrays, whose norms are looked at after each sample
+Call = Callable[[float], Any]
 
 
 class Contestant(Protocol):
@@ -38,7 +39,7 @@ class Limit:
         return self.probe.seconds(self.setting, self.kind, warm=0, passes=calls)
 
 
-def _timed(call: Callable[[float], Any], arguments: Sequence[float]) -> tuple[float, list[Any]]:
+def _timed(call: Call, arguments: Sequence[float]) -> tuple[float, list[Any]]:
     start = time.perf_counter_ns()
     answers = [call(argument) for argument in arguments]
     stop = time.perf_counter_ns()
@@ -55,31 +56,46 @@ class Values:
 
     norm: float
     bound: float  # of the absolute values
-    first: FloatArray  # the first array
-    row: float = math.nan  # no row of the first array has a smaller norm; for those who ask about rows
+    arrays: Sequence[FloatArray]
     coarse: bool = False  # products with what is closer to 1 than STEP are rounded back: f16, bf16
+    smallest: float = math.nan  # no array, or no row of the first, has a smaller norm; for those who ask about one
+
+    @property
+    def first(self) -> FloatArray:
+        """Return the first array."""
+        return self.arrays[0]
 
 
-def _row_norms(rows: FloatArray) -> npt.NDArray[np.float64]:
-    return np.array([exact_norm([row]) for row in rows])
+def norms_of(arrays: Iterable[FloatArray]) -> npt.NDArray[np.float64]:
+    """Return the norm of each array, or of each row of one."""
+    return np.array([exact_norm([array]) for array in arrays])
+
+
+def example_norms(arrays: Sequence[FloatArray]) -> npt.NDArray[np.float64]:
+    """Return the norm of each example over all arrays, whose first axis counts the examples."""
+    return np.array([exact_norm(example) for example in zip(*arrays, strict=True)])
 
 
 def values_of(arrays: Sequence[FloatArray]) -> Values:
     """Look at the arrays. The bound, two standard deviations, cuts 5 % of normally distributed values off."""
     norm = exact_norm(arrays)
-    first = arrays[0]
     bound = 2 * norm / math.sqrt(sum(array.size for array in arrays))
-    return Values(norm, bound, first, coarse=first.dtype.itemsize < 4)
+    return Values(norm, bound, arrays, coarse=arrays[0].dtype.itemsize < 4)
 
 
-class _Within:
-    """Clipping by global norm, with a limit that is not reached."""
+class _Same:
+    """The same call again and again; nobody keeps what it returns, so that its memory is free again."""
 
-    def __init__(self, peer: Peer, values: Values) -> None:
-        self.peer, self.limit = peer, 10 * values.norm
+    def __init__(self, call: Call, argument: float) -> None:
+        self.call, self.argument = call, argument
 
     def sample(self, calls: int) -> float:
-        return _timed(able(self.peer.clip_norm), [self.limit] * calls)[0]
+        call, argument = self.call, self.argument
+        start = time.perf_counter_ns()
+        for _ in repeat(None, calls):
+            call(argument)
+        stop = time.perf_counter_ns()
+        return (stop - start) * 1e-9 / calls
 
 
 class _Clip:
@@ -92,17 +108,19 @@ class _Clip:
 
     In f16 and bf16 most products are rounded back, so the true norm follows the limit from above, by half of a last
     place. torch's own norm, in that dtype, would lead it astray: torch gets the same work by a limit beyond the norm.
+    So does who keeps the norm to itself.
     """
 
-    def __init__(self, peer: Peer, values: Values) -> None:
-        self.peer, self.values = peer, values
-        self.bias = float(able(peer.clip_norm)(10 * values.norm)) / values.norm
+    def __init__(self, peer: Peer, call: Call, values: Values) -> None:
+        self.peer, self.call, self.values = peer, call, values
+        self.beyond = peer.always_writes and (values.coarse or not peer.returns_norm)
+        self.bias = 1.0 if self.beyond else peer.norm(call(10 * values.norm)) / values.norm
 
     def sample(self, calls: int) -> float:
-        if self.values.coarse and self.peer.always_writes:
-            return _timed(able(self.peer.clip_norm), [10 * self.values.norm] * calls)[0]
+        if self.beyond:
+            return _timed(self.call, [10 * self.values.norm] * calls)[0]
         limits = _falling(self.values.norm * self.bias, calls)
-        seconds, norms = _timed(able(self.peer.clip_norm), limits)
+        seconds, norms = _timed(self.call, limits)
         self.values.norm = limits[-1] / self.bias
         missed = sum(float(norm) <= limit for norm, limit in zip(norms, limits, strict=True))
         if missed and not self.peer.always_writes:
@@ -110,59 +128,60 @@ class _Clip:
         return seconds
 
 
-class _New:
-    """Clipping by global norm into new arrays, to half the norm; nobody keeps them, so their memory is free again."""
-
-    def __init__(self, peer: Peer, values: Values) -> None:
-        self.peer, self.limit = peer, values.norm / 2
-
-    def sample(self, calls: int) -> float:
-        return _timed(lambda limit: able(self.peer.clip_new)(limit)[0], [self.limit] * calls)[0]
-
-
 class _Value:
     """Clipping by value, every call to bounds just inside the last ones, on which 5 % of the values lie."""
 
-    def __init__(self, peer: Peer, values: Values) -> None:
-        self.clip, self.values = able(peer.clip_value), values
+    def __init__(self, peer: Peer, call: Call, values: Values) -> None:
+        self.call, self.values = call, values
 
     def sample(self, calls: int) -> float:
         bounds = _falling(self.values.bound, calls)
-        seconds, _ = _timed(self.clip, bounds)
+        seconds, _ = _timed(self.call, bounds)
         self.values.bound = bounds[-1]
         return seconds
-
-
-class _Out(_Value):
-    """The same by a clip with `out=`, the array itself."""
-
-    def __init__(self, peer: Peer, values: Values) -> None:
-        self.clip, self.values = able(peer.clip_out), values
 
 
 class _Rows:
     """Clipping every row by its own norm, every call to a limit just below the smallest."""
 
-    def __init__(self, peer: Peer, values: Values) -> None:
-        self.peer, self.values, self.first = peer, values, values.first
-        if math.isnan(values.row):
-            values.row = float(_row_norms(self.first).min())
+    what, off = "row", STEP / 2
+
+    def __init__(self, peer: Peer, call: Call, values: Values) -> None:
+        self.peer, self.call, self.values = peer, call, values
+        if math.isnan(values.smallest):
+            values.smallest = float(norms_of(self.parts(values.arrays)).min())
+
+    @staticmethod
+    def parts(arrays: Sequence[FloatArray]) -> Sequence[FloatArray] | FloatArray:
+        return arrays[0]
 
     def sample(self, calls: int) -> float:
-        limits = _falling(self.values.row, calls)
-        seconds, _ = _timed(able(self.peer.clip_rows), limits)
-        self.values.row = limits[-1]
-        seen = _row_norms(self.first[:: max(1, len(self.first) // ROWS_SEEN)])
-        if not np.allclose(seen, limits[-1], rtol=STEP / 2, atol=0):
-            raise AssertionError(f"{self.peer.name}: the timed calls did not clip every row")
+        limits = _falling(self.values.smallest, calls)
+        seconds, _ = _timed(self.call, limits)
+        self.values.smallest = limits[-1]
+        parts = self.parts(self.peer.now(self.values.arrays))
+        seen = norms_of(parts[:: max(1, len(parts) // SEEN)])
+        if not np.allclose(seen, limits[-1], rtol=self.off, atol=0):
+            raise AssertionError(f"{self.peer.name}: the timed calls did not clip every {self.what}")
         return seconds
+
+
+class _Each(_Rows):
+    """Clipping every array by its own norm. torch adds 1e-6 to it, and the smallest are below 0.1."""
+
+    what, off = "array", 5 * STEP
+
+    @staticmethod
+    def parts(arrays: Sequence[FloatArray]) -> Sequence[FloatArray]:
+        return arrays
 
 
 class _Call:
     """One call like np.clip's, as written; a microsecond holds no wrapper, so the loop is written out twice."""
 
-    def __init__(self, peer: Peer, values: Values) -> None:
-        self.clip, self.array, self.bound = able(peer.clip), values.first, values.bound
+    def __init__(self, peer: Peer, clip: Callable[..., Any], values: Values) -> None:
+        self.clip, self.bound = clip, values.bound
+        self.array = values.first if values.first.ndim else float(values.first)
 
 
 class _Positional(_Call):
@@ -187,26 +206,31 @@ class _Keywords(_Call):
 
 @dataclass(frozen=True)
 class Operation:
-    """Say how a peer does it, and what the memory allows: the passes whose times add up to the limit."""
+    """Say which of a peer's calls it is and with what, and what the memory allows."""
 
-    start: Callable[[Peer, Values], Contestant]
-    passes: tuple[str, ...] = ()  # none: it is the call that counts, not the memory
-    peers: tuple[str, ...] = ("fastclip", "numpy", "torch")
+    call: str
+    passes: tuple[str, ...] = ()  # whose times add up to the limit; none: it is the call that counts
+    fixed: Callable[[Values], float] | None = None  # what is given to every call that leaves the data alone
+    moving: Callable[[Peer, Callable[..., Any], Values], Contestant] | None = None  # how the others are called
 
-    def takes(self, peer: str, workload: Workload) -> bool:
-        """Tell whether a peer takes part. NumPy does not in f16 and bf16: its dot there is no idiom of anybody's."""
-        return peer in self.peers and (peer != "numpy" or workload.dtype == "f32")
+    def start(self, peer: Peer, values: Values) -> Contestant:
+        """Make the contestant: in place each call must find something to do, whatever the last one did."""
+        call = able(getattr(peer, self.call))
+        if self.moving and (peer.in_place or not self.fixed):
+            return self.moving(peer, call, values)
+        assert self.fixed
+        return _Same(call, self.fixed(values))
 
-
-_CALLERS = ("fastclip", "numpy")
 
 OPERATIONS: dict[str, Operation] = {
-    "within": Operation(_Within, ("read",)),
-    "clip": Operation(_Clip, ("read", "write")),
-    "value": Operation(_Value, ("write",)),
-    "clip_out": Operation(_Out, ("write",)),
-    "clip_new": Operation(_New, ("read", "copy")),
-    "rows": Operation(_Rows, ("write",)),
-    "positional": Operation(_Positional, peers=_CALLERS),
-    "keywords": Operation(_Keywords, peers=_CALLERS),
+    "within": Operation("clip_norm", ("read",), lambda values: 10 * values.norm),
+    "clip": Operation("clip_norm", ("read", "write"), lambda values: values.norm / 2, _Clip),
+    "value": Operation("clip_value", ("write",), lambda values: values.bound, _Value),
+    "clip_out": Operation("clip_out", ("write",), moving=_Value),
+    "clip_new": Operation("clip_new", ("read", "copy"), lambda values: values.norm / 2),
+    "each": Operation("clip_each", ("write",), lambda values: norms_of(values.arrays).min() / 2, _Each),
+    "rows": Operation("clip_rows", ("write",), lambda values: norms_of(values.first).min() / 2, _Rows),
+    "per_example": Operation("per_example", ("read",), lambda values: float(np.median(example_norms(values.arrays)))),
+    "positional": Operation("clip", moving=_Positional),
+    "keywords": Operation("clip", moving=_Keywords),
 }

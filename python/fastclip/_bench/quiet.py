@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 _STAT = Path("/proc/stat")
@@ -32,16 +33,29 @@ def _machine_seconds() -> float:
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
+def process_seconds(pid: int) -> float:
+    """Return the CPU time spent by a process of ours, 0 once it is gone."""
+    try:
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        )  # the name in brackets may hold spaces
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Others:
     """Measure the CPU time that others took since the object was made; 0 where /proc/stat is missing."""
 
-    def __init__(self) -> None:
+    def __init__(self, ours: Sequence[int] = ()) -> None:
+        self.ours = ours  # other processes that are none of the others
         self._wall, self._all, self._own = self._now()
 
-    @staticmethod
-    def _now() -> tuple[float, float, float]:
+    def _now(self) -> tuple[float, float, float]:
         own = time.process_time()
-        return time.monotonic(), _machine_seconds() if _STAT.exists() else own, own
+        if not _STAT.exists():
+            return time.monotonic(), own, own
+        return time.monotonic(), _machine_seconds(), own + sum(map(process_seconds, self.ours))
 
     def share(self) -> float:
         """Return their time as a fraction of one core's."""

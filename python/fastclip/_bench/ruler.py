@@ -1,28 +1,26 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The measurement: contestants in turn, round after round, in one process on one memory."""
+"""The measurement: contestants in turn, round after round, on one memory where they can share it."""
 
 from __future__ import annotations
 
-import gc
-import math
+import functools
 import random
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from fastclip._bench.cases import FloatArray
-from fastclip._bench.contestants import OPERATIONS, Contestant, Limit, values_of
+from fastclip._bench.cases import FloatArray, Workload
+from fastclip._bench.checks import reason
+from fastclip._bench.contestants import OPERATIONS, Limit, values_of
 from fastclip._bench.intervals import Interval, median_interval, spread
+from fastclip._bench.isolation import Isolated, Processes
 from fastclip._bench.limit import STREAMS, Probe
-from fastclip._bench.peers import bind
+from fastclip._bench.peers import PEERS, bind
 from fastclip._bench.quiet import Others, settle
+from fastclip._bench.turns import Here, Player, no_collection
 
-BATCH = 200e-6  # seconds a sample takes at least: the clock and one interrupt (1 us or so) are lost in it
-WARM = 1e-3  # seconds of untimed calls before each sample
-FAR = 3.0  # times its best at which a contestant's threads are taken to be misplaced,
-PATIENCE = 0.1  # and the seconds that it is given to sort them out
 WINDOW = 0.5  # seconds of rounds judged together: the kernel counts CPU time in ticks of 10 ms
 BUSY = 0.15  # share of one core taken by others beyond which a window's rounds are thrown away
 RETAKES = 3  # at most so many times the rounds asked for are thrown away, then all count
@@ -42,6 +40,9 @@ class Result:
     streams: dict[str, str]  # and which was the best of those over several streams
     retaken: int  # rounds thrown away because others used the machine
     disturbed: int  # rounds kept although they did
+    failed: dict[str, str] = field(
+        default_factory=dict
+    )  # what went wrong with the peers that are left out because it did
 
     @property
     def rounds(self) -> int:
@@ -54,72 +55,54 @@ class Result:
         return median_interval([ours / theirs for ours, theirs in pairs])
 
     def noise(self) -> float:
-        """Return the spread over the rounds of the limit, or of NumPy where there is none."""
-        return spread(self.seconds["limit" if "limit" in self.seconds else "numpy"])
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+        """Return the spread over the rounds of the limit, or where there is none of NumPy, or of fastclip itself."""
+        steady = next(name for name in ("limit", "numpy", "fastclip") if name in self.seconds)
+        return spread(self.seconds[steady])
 
 
 class _Turns:
     """Give the contestants their turns and gather their times."""
 
-    def __init__(self, contestants: dict[str, Contestant], seed: int) -> None:
-        self.contestants = contestants
-        self.order = list(contestants)
+    def __init__(self, seed: int) -> None:
+        self.players: dict[str, Player] = {}
+        self.order: list[str] = []
         self.shuffle = random.Random(seed).shuffle
-        self.seconds: dict[str, list[float]] = {name: [] for name in contestants}
+        self.seconds: dict[str, list[float]] = {}
         self.calls: dict[str, int] = {}
-        self.best: dict[str, float] = {}
+        self.failed: dict[str, str] = {}
+        self.may_fail: set[str] = set()
         self.retaken = self.disturbed = 0
-        for name in contestants:
-            settle()
-            self._calibrate(name)
 
-    def _calibrate(self, name: str) -> None:
-        """Find out how many calls make a batch, and with peers how fast they are once their threads are in place.
+    def join(self, name: str, start: Callable[[], Player], *, may_fail: bool = False) -> None:
+        """Start a contestant and find out how long it takes."""
+        if may_fail:
+            self.may_fail.add(name)
+        self.order.append(name)
+        self.seconds[name] = []
+        with self._at_its_turn(name):
+            self.players[name] = start()
+            self.calls[name] = self.players[name].calibrate()
 
-        The limit's threads are in place from the start, and its loops have been timed already.
-        """
-        calls, best = 1, math.inf
-        patience = PATIENCE / 10 if isinstance(self.contestants[name], Limit) else PATIENCE
-        deadline = time.monotonic() + patience
-        while best * calls < BATCH or time.monotonic() < deadline:
-            best = min(best, self.contestants[name].sample(calls))
-            calls = max(1, math.ceil(1.2 * BATCH / best))
-        self.calls[name], self.best[name] = calls, best
-
-    def _sample(self, name: str) -> float:
-        """Take a sample after untimed ones: for WARM seconds, and on while the contestant is far from its best.
-
-        They bring the data back to the caches and wake the contestant's threads. A woken thread may land on
-        the core of the thread that waits for it (torch on 1 MB: 28 ms a call instead of 0.13, six in a row).
-        In memory WARM is one call, the same for all: each further one leaves more of 64 MB in a 32 MB cache.
-        """
-        contestant, calls = self.contestants[name], self.calls[name]
+    @contextmanager
+    def _at_its_turn(self, name: str) -> Iterator[None]:
+        """Let all threads rest; leave a contestant that may fail out for good when it does."""
         settle()
-        start = time.monotonic()
-        while True:
-            far = contestant.sample(calls) > FAR * self.best[name]
-            spent = time.monotonic() - start
-            if spent >= PATIENCE or (spent >= WARM and not far):
-                break
-        seconds = contestant.sample(calls)
-        self.best[name] = min(self.best[name], seconds)
-        return seconds
+        try:
+            yield
+        except Exception as error:  # of a library, hence of any kind
+            if name not in self.may_fail:
+                raise
+            self.failed[name] = reason(error)
+            self.order.remove(name)
+            del self.seconds[name]
 
     def _round(self) -> dict[str, float]:
         self.shuffle(self.order)
-        return {name: self._sample(name) for name in self.order}
+        times = {}
+        for name in list(self.order):
+            with self._at_its_turn(name):
+                times[name] = self.players[name].turn()
+        return times
 
     def play(self, rounds: int) -> None:
         """Play at least so many rounds, those of a whole window at a time.
@@ -128,7 +111,7 @@ class _Turns:
         """
         kept = 0
         while kept < rounds:
-            others = Others()
+            others = Others([player.pid for player in self.players.values() if isinstance(player, Isolated)])
             end = time.monotonic() + WINDOW
             window = [self._round()]
             while time.monotonic() < end:
@@ -140,45 +123,58 @@ class _Turns:
                 self.disturbed += len(window)
             kept += len(window)
             for times in window:
-                for name, seconds in times.items():
-                    self.seconds[name].append(seconds)
-
-
-def _loops(probe: Probe, kind: str, streams: int) -> dict[str, Contestant]:
-    """Return the limit's loops that are to run, by names such as "read: avx2 x4, 2 threads"."""
-    named: dict[str, Contestant] = {}
-    for s in probe.fastest(kind, streams):
-        many = f", {streams} streams" if streams > 1 else ""
-        named[f"{kind}: {s.name}, {s.threads} thread{'s' * (s.threads > 1)}{many}"] = Limit(probe, s, kind)
-    return named
+                for name, samples in self.seconds.items():
+                    samples.append(times[name])
 
 
 def _sum(seconds: dict[str, list[float]], loops: Iterable[str]) -> list[float]:
     return [sum(times) for times in zip(*(seconds[loop] for loop in loops), strict=True)]
 
 
-def measure(arrays: Sequence[FloatArray], operation: str, peers: Sequence[str], rounds: int, seed: int = 0) -> Result:
-    """Time one operation by all peers and the memory limit, interleaved in shuffled order.
+def _join_loops(turns: _Turns, probe: Probe, kind: str, streams: int) -> list[str]:
+    """Let the limit's loops take part, by names such as "read: avx2 x4, 2 threads", and return those."""
+    names = []
+    for s in probe.fastest(kind, streams):
+        many = f", {streams} streams" if streams > 1 else ""
+        names.append(f"{kind}: {s.name}, {s.threads} thread{'s' * (s.threads > 1)}{many}")
+        turns.join(names[-1], functools.partial(Here, Limit(probe, s, kind)))
+    return names
 
-    Where the CPU has loops over several streams they run as well; copies have none and count as they are.
+
+def measure(
+    workload: Workload,
+    arrays: Sequence[FloatArray],
+    operation: str,
+    peers: Sequence[str],
+    rounds: int,
+    processes: Processes,
+    seed: int = 0,
+) -> Result:
+    """Time one operation by fastclip, its peers and the memory limit, interleaved in shuffled order.
+
+    The arrays are the workload's, made from the seed; earlier operations may have clipped them. Isolated peers make
+    their own. Where the CPU has loops over several streams they run as well; copies have none and count as they are.
     """
     passes = OPERATIONS[operation].passes
     probe = Probe(arrays if passes else ())
-    contestants: dict[str, Contestant] = {}
+    turns = _Turns(seed)
     limit_loops: dict[str, list[str]] = {}
     stream_loops: dict[str, list[str]] = {}
-    for kind in passes:
-        plain = _loops(probe, kind, 1)
-        several = plain if kind == "copy" else _loops(probe, kind, STREAMS)
-        limit_loops[kind], stream_loops[kind] = list(plain), list(several)
-        contestants.update({**plain, **several})
     values = values_of(arrays)
-    for name in peers:
-        contestants[name] = OPERATIONS[operation].start(bind(name, arrays), values)
 
-    with _no_collection():
-        turns = _Turns(contestants, seed)
+    def start(name: str) -> Player:
+        if PEERS[name].isolated:
+            return processes.start(name, workload, operation, seed)
+        return Here(OPERATIONS[operation].start(bind(name, arrays), values))
+
+    with no_collection():
+        for kind in passes:
+            limit_loops[kind] = _join_loops(turns, probe, kind, 1)
+            stream_loops[kind] = limit_loops[kind] if kind == "copy" else _join_loops(turns, probe, kind, STREAMS)
+        for name in peers:
+            turns.join(name, functools.partial(start, name), may_fail=name != "fastclip")
         turns.play(rounds)
+    processes.rest()
 
     seconds = turns.seconds
     median = {name: statistics.median(times) for name, times in seconds.items()}
@@ -189,12 +185,14 @@ def measure(arrays: Sequence[FloatArray], operation: str, peers: Sequence[str], 
     limits = best(limit_loops)
     streams = best(stream_loops) if all(stream_loops.values()) else {}
     sums = {"limit": _sum(seconds, limits.values()), "streams": _sum(seconds, streams.values())}
+    here = [name for name in peers if name in seconds]
     return Result(
         operation,
-        seconds={**{name: times for name, times in sums.items() if times}, **{name: seconds[name] for name in peers}},
-        calls={name: turns.calls[name] for name in peers},
+        seconds={**{name: times for name, times in sums.items() if times}, **{name: seconds[name] for name in here}},
+        calls={name: turns.calls[name] for name in here},
         limits={kind: loop.partition(": ")[2] for kind, loop in limits.items()},
         streams={kind: loop.partition(": ")[2] for kind, loop in streams.items()},
         retaken=turns.retaken,
         disturbed=turns.disturbed,
+        failed=turns.failed,
     )

@@ -6,6 +6,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+import numpy as np
+
 from fastclip._bench.cases import FloatArray
 from fastclip._bench.peers.base import Peer
 
@@ -15,6 +17,16 @@ def _clip_new(arrays: list[FloatArray], limit: float) -> tuple[float, list[Float
 
     clipped, norm = fastclip.clip_by_global_norm(arrays, limit)
     return norm, clipped
+
+
+def _per_example(arrays: list[FloatArray], limit: float) -> list[FloatArray]:
+    """Clip and add up by the norms of one `measure` over all examples of all arrays."""
+    import fastclip
+
+    norms = fastclip.measure([example for array in arrays for example in array]).norms
+    joint = np.linalg.norm(np.reshape(norms, (len(arrays), -1)), axis=0)
+    factors = (limit / np.maximum(joint, limit)).astype(np.float32)
+    return [np.tensordot(factors, array, axes=1) for array in arrays]
 
 
 def bind(arrays: Sequence[FloatArray]) -> Peer:
@@ -28,8 +40,10 @@ def bind(arrays: Sequence[FloatArray]) -> Peer:
         "fastclip",
         clip_norm=functools.partial(fastclip.clip_by_global_norm_, given),
         clip_value=lambda bound: clip_by_value_(given, -bound, bound),
+        clip_each=functools.partial(clip_by_norm_, given),
+        clip_rows=lambda limit: clip_by_norm_(first, limit, axes=1),
         clip_new=functools.partial(_clip_new, given),
         clip_out=lambda bound: clip(first, -bound, bound, out=first),
-        clip_rows=lambda limit: clip_by_norm_(first, limit, axes=1),
         clip=clip,
+        per_example=functools.partial(_per_example, given),
     )

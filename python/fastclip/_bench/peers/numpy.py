@@ -13,12 +13,13 @@ from fastclip._bench.cases import FloatArray
 from fastclip._bench.peers.base import Peer
 
 
+def _squares(array: FloatArray) -> float:
+    flat = array.ravel()
+    return float(np.dot(flat, flat))
+
+
 def _norm(arrays: Sequence[FloatArray]) -> float:
-    total = 0.0
-    for array in arrays:
-        flat = array.ravel()
-        total += float(np.dot(flat, flat))
-    return math.sqrt(total)
+    return math.sqrt(sum(_squares(array) for array in arrays))
 
 
 def _clip_norm(arrays: Sequence[FloatArray], limit: float) -> float:
@@ -28,6 +29,13 @@ def _clip_norm(arrays: Sequence[FloatArray], limit: float) -> float:
         for array in arrays:
             np.multiply(array, factor, out=array)
     return norm
+
+
+def _clip_each(arrays: Sequence[FloatArray], limit: float) -> None:
+    for array in arrays:
+        norm = math.sqrt(_squares(array))
+        if norm > limit:
+            np.multiply(array, np.float32(limit / norm), out=array)
 
 
 def _clip_new(arrays: Sequence[FloatArray], limit: float) -> tuple[float, list[FloatArray]]:
@@ -46,6 +54,13 @@ def _clip_rows(array: FloatArray, limit: float) -> None:
     np.multiply(array, np.minimum(1, np.float32(limit) / norms), out=array)
 
 
+def _per_example(arrays: Sequence[FloatArray], limit: float) -> list[FloatArray]:
+    flat = [array.reshape(len(array), -1) for array in arrays]
+    norms = np.sqrt(sum(np.einsum("ij,ij->i", rows, rows) for rows in flat))
+    factors = np.minimum(np.float32(1), np.float32(limit) / norms)
+    return [np.tensordot(factors, array, axes=1) for array in arrays]
+
+
 def bind(arrays: Sequence[FloatArray]) -> Peer:
     """Bind the best NumPy idiom that people write."""
     first = arrays[0]
@@ -53,8 +68,10 @@ def bind(arrays: Sequence[FloatArray]) -> Peer:
         "numpy",
         clip_norm=functools.partial(_clip_norm, arrays),
         clip_value=functools.partial(_clip_value, arrays),
+        clip_each=functools.partial(_clip_each, arrays),
+        clip_rows=functools.partial(_clip_rows, first),
         clip_new=functools.partial(_clip_new, arrays),
         clip_out=lambda bound: np.clip(first, -bound, bound, out=first),
-        clip_rows=functools.partial(_clip_rows, first),
         clip=np.clip,
+        per_example=functools.partial(_per_example, arrays),
     )

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""optax: its transformations inside `jax.jit`, into new arrays or into those given up for them (donated)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastclip._bench.cases import FloatArray
+from fastclip._bench.peers.base import Peer
+
+
+def _by_norm(gradients: Any, limit: Any) -> tuple[Any, Any]:
+    """Clip by global norm; XLA takes the norm that is returned and optax's own for one."""
+    import optax
+
+    return optax.tree.norm(gradients), optax.clip_by_global_norm(limit).update(gradients, optax.EmptyState())[0]
+
+
+def _by_value(gradients: Any, bound: Any) -> Any:
+    import optax
+
+    return optax.clip(bound).update(gradients, optax.EmptyState())[0]
+
+
+def _each(gradients: Any, limit: Any) -> Any:
+    return [_by_norm([gradient], limit)[1][0] for gradient in gradients]
+
+
+def _rows(gradients: Any, limit: Any) -> Any:
+    import jax
+
+    return [jax.vmap(lambda row: _by_norm([row], limit)[1][0])(gradients[0])]
+
+
+def _per_example(gradients: Any, limit: Any) -> Any:
+    import optax
+
+    return optax.per_example_global_norm_clip(gradients, limit)[0]
+
+
+def _tensors(arrays: Sequence[FloatArray]) -> list[Any]:
+    import jax.numpy as jnp
+
+    return [jnp.array(array) for array in arrays]
+
+
+def bind(arrays: Sequence[FloatArray]) -> Peer:
+    """Bind the transformations, compiled; every call waits until XLA is done."""
+    import jax
+
+    tensors = _tensors(arrays)
+
+    def compiled(call: Callable[[Any, Any], Any]) -> Callable[[float], Any]:
+        jitted = jax.jit(call)
+        return lambda limit: jax.block_until_ready(jitted(tensors, limit))
+
+    return Peer(
+        "optax",
+        clip_norm=compiled(_by_norm),
+        clip_value=compiled(_by_value),
+        clip_each=compiled(_each),
+        clip_rows=compiled(_rows),
+        clip_new=compiled(_by_norm),
+        per_example=compiled(_per_example),
+        in_place=False,
+    )
+
+
+def bind_donated(arrays: Sequence[FloatArray]) -> Peer:
+    """Bind them with their input donated: each call clips in place what the last one left."""
+    import jax
+
+    tensors = _tensors(arrays)
+    by_norm = jax.jit(_by_norm, donate_argnums=0)
+    by_value = jax.jit(_by_value, donate_argnums=0)
+
+    def clip_norm(limit: float) -> Any:
+        nonlocal tensors
+        norm, tensors = jax.block_until_ready(by_norm(tensors, limit))
+        return norm
+
+    def clip_value(bound: float) -> None:
+        nonlocal tensors
+        tensors = jax.block_until_ready(by_value(tensors, bound))
+
+    return Peer("optax donated", clip_norm=clip_norm, clip_value=clip_value, always_writes=True, own=lambda: tensors)

@@ -27,7 +27,7 @@ from fastclip._bench.exact import exact_norm, norm_error
 from fastclip._bench.intervals import MIN_SAMPLES
 from fastclip._bench.isolation import Processes
 from fastclip._bench.peers import PEERS, bind, missing
-from fastclip._bench.ruler import measure
+from fastclip._bench.ruler import Conditions, measure
 
 RULER = ("fastclip", "numpy", "torch")  # the peers that a bar is set by, all in this process
 QUICK_ROUNDS = 10
@@ -70,7 +70,7 @@ def _measure(workload: Workload, peers: list[str], given: argparse.Namespace) ->
         here = [name for name in peers if PEERS[name].takes(operation, workload.dtype)]
         for name in here:
             check(functools.partial(bind, name), operation, workload.dtype)
-        result = measure(workload, arrays, operation, here, given.rounds, Processes())
+        result = measure(workload, arrays, operation, here, Processes(), Conditions(given.rounds))
         if result.failed:
             raise RuntimeError(f"{workload.name} {operation}: {result.failed}")
         rows.append(Row(workload, result))

@@ -3,53 +3,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from fastclip._bench.cases import FloatArray
+from fastclip._bench.cases import FloatArray, dtype_of
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 
 
 @dataclass(frozen=True)
 class Input:
-    """Name one array; `group` is "size" for a member of a series, "hard" for one that stands alone."""
+    """Name one array: all of one value, but for the first, or uniform in [0, 1)."""
 
     case: str
-    group: str
-    make: Callable[[], FloatArray]
+    group: Literal["size", "hard"]  # one of a series, or one that stands alone
+    elements: int
+    value: float | None = None
+    first: float | None = None
+    dtype: str = "f32"
+
+    def arrays(self, seed: int = 0) -> list[FloatArray]:
+        """Make the array, the same for the same seed."""
+        if self.value is None:
+            array = np.random.default_rng(seed).random(self.elements, dtype=np.float32)
+        else:
+            array = np.full(self.elements, self.value, dtype_of(self.dtype))
+        if self.first is not None:
+            array[0] = self.first
+        return [array]
 
 
-def _constant(n: int) -> Callable[[], FloatArray]:
-    return lambda: np.full(n, 0.1, np.float32)
-
-
-def _uniform(n: int) -> Callable[[], FloatArray]:
-    return lambda: np.random.default_rng(n).random(n, dtype=np.float32)
-
-
-def _one_among_many() -> FloatArray:
-    array = np.full(1_000_000, 2.0**-13, np.float32)
-    array[0] = 1.0
-    return array
-
-
-_HARD: dict[str, Callable[[], FloatArray]] = {
-    "all 1e20": lambda: np.full(1000, 1e20, np.float32),  # squares beyond f32
-    "all 1e-25": lambda: np.full(1000, 1e-25, np.float32),  # squares below it
-    "1 among 1e6 of 2^-13": _one_among_many,  # added to the first one's square in f32, each other one is lost
-    "f16, all 100": lambda: np.full(1000, 100, np.float16),  # the sum of squares is beyond f16
-    "f64, all 1e200": lambda: np.full(1000, 1e200),  # squares beyond f64
-}
+_HARD = (
+    Input("all 1e20", "hard", 1000, 1e20),  # squares beyond f32
+    Input("all 1e-25", "hard", 1000, 1e-25),  # squares below it
+    Input("1, then 2^-13", "hard", 1_000_000, 2.0**-13, 1.0),  # added to the first square in f32 each other one is lost
+    Input("f16, all 100", "hard", 1000, 100.0, dtype="f16"),  # the sum of squares is beyond f16
+    Input("f64, all 1e200", "hard", 1000, 1e200, dtype="f64"),  # squares beyond f64
+)
 
 
 def inputs(largest: int = SIZES[-1]) -> Iterator[Input]:
     """Yield every input of at most `largest` elements."""
     for n in SIZES:
         if n <= largest:
-            yield Input("all 0.1", "size", _constant(n))
-            yield Input("uniform", "size", _uniform(n))
-    for case, make in _HARD.items():
-        yield Input(case, "hard", make)
+            yield Input("all 0.1", "size", n, 0.1)
+            yield Input("uniform", "size", n)
+    yield from _HARD

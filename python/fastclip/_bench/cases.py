@@ -20,6 +20,14 @@ CALLS = ("positional", "keywords")  # how np.clip is called
 SCALE = 1e-2  # a gradient's usual size; far from both ends of the range, so that no peer meets a denormal
 
 
+def dtype_of(name: str) -> np.dtype[Any]:
+    """Return NumPy's dtype for a name; bfloat16 needs ml_dtypes."""
+    if name == "bf16":
+        bfloat16: np.dtype[Any] = np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+        return bfloat16
+    return np.dtype({"f16": np.float16, "f32": np.float32, "f64": np.float64}[name])
+
+
 @dataclass(frozen=True)
 class Workload:
     """Name a list of array shapes; `kind` decides which bars hold for it."""
@@ -30,14 +38,6 @@ class Workload:
     operations: tuple[str, ...] = IN_PLACE
     dtype: str = "f32"  # or "f16", "bf16", "f64"
     besides: tuple[str, ...] = ()  # timed by `fastclip bench` alone: the ruler has no bar for them
-
-    @property
-    def numpy_dtype(self) -> np.dtype[Any]:
-        """Return the dtype; bfloat16 needs ml_dtypes."""
-        if self.dtype == "bf16":
-            bfloat16: np.dtype[Any] = np.dtype(importlib.import_module("ml_dtypes").bfloat16)
-            return bfloat16
-        return np.dtype({"f16": np.float16, "f32": np.float32, "f64": np.float64}[self.dtype])
 
     @property
     def itemsize(self) -> int:
@@ -66,7 +66,7 @@ class Workload:
         for shape in self.shapes:
             array = np.asarray(rng.standard_normal(shape, dtype=np.float32))
             array *= np.float32(SCALE)
-            made.append(array.astype(self.numpy_dtype, copy=False))
+            made.append(array.astype(dtype_of(self.dtype), copy=False))
         return made
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fastclip._bench.peers import versions
+
 
 def _cpu_model() -> str:
     try:
@@ -20,12 +22,13 @@ def _cpu_model() -> str:
     return next(models, platform.machine())
 
 
-def _caches() -> dict[str, str]:
-    caches = {}
+def caches() -> dict[str, str]:
+    """Return the size of each cache by its name, such as "L1d": "32K"."""
+    found = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
-        caches[f"L{level}{'' if kind == 'Unified' else kind[0].lower()}"] = size
-    return caches
+        found[f"L{level}{'' if kind == 'Unified' else kind[0].lower()}"] = size
+    return found
 
 
 def _huge_pages() -> str | None:
@@ -40,11 +43,11 @@ def environment(peers: Sequence[str]) -> dict[str, Any]:
     record: dict[str, Any] = {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
-        "caches": _caches(),
+        "caches": caches(),
         "huge_pages": _huge_pages(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: importlib.import_module(name).__version__ for name in peers},
+        "versions": versions(peers),
         "load_average": os.getloadavg(),
     }
     if "fastclip" in peers:

@@ -104,18 +104,29 @@ class Probe:
             raise ValueError(f"Probe.seconds: this CPU cannot run {setting}.")
         return float(ns) * 1e-9 / passes
 
+    def bandwidth(self, kind: str) -> dict[str, float]:
+        """Return the GB of data per second at each thread count, each by its best loop."""
+        found = {}
+        for n in thread_counts():
+            (best,) = self.fastest(kind, threads=n)
+            seconds = statistics.median(self.seconds(best, kind) for _ in range(7))
+            found[str(n)] = float(self._bytes.sum()) * 1e-9 / seconds
+        return found
+
     def checksum(self, setting: Setting) -> int:
         """Return the xor of all words as one read pass sees it, to prove that it reads each of them once."""
         self.seconds(setting, "read", warm=0)
         return int(self._native.limit_seen())
 
-    def fastest(self, kind: str, streams: int = 1, *, rounds: int = 7, batch: float = 200e-6) -> list[Setting]:
-        """Return the best loop for each thread count, by the median over interleaved rounds.
+    def fastest(
+        self, kind: str, streams: int = 1, threads: int | None = None, *, rounds: int = 7, batch: float = 200e-6
+    ) -> list[Setting]:
+        """Return the best loop for each thread count, or for the one given, by the median over interleaved rounds.
 
         Counts at which even the best loop takes twice as long as elsewhere are left out. The others all run
         in the measurement itself, since at the memory's speed a few rounds would name the best by chance.
         """
-        settings = self.settings(streams)
+        settings = [s for s in self.settings(streams) if threads in (None, s.threads)]
         if not settings:
             return []
         once = {s: self.seconds(s, kind) for s in settings}
@@ -125,5 +136,6 @@ class Probe:
             for s in settings:
                 times[s].append(self.seconds(s, kind, warm=passes[s], passes=passes[s]))
         median = {s: statistics.median(times[s]) for s in settings}
-        best = [min((s for s in settings if s.threads == n), key=median.__getitem__) for n in thread_counts()]
+        counts = sorted({s.threads for s in settings})
+        best = [min((s for s in settings if s.threads == n), key=median.__getitem__) for n in counts]
         return [s for s in best if median[s] < 2 * min(median.values())]

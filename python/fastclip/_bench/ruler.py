@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
 import statistics
 import time
@@ -13,10 +14,11 @@ from dataclasses import dataclass, field
 
 from fastclip._bench.cases import FloatArray, Workload
 from fastclip._bench.checks import reason
-from fastclip._bench.contestants import OPERATIONS, Limit, values_of
-from fastclip._bench.intervals import Interval, median_interval, spread
+from fastclip._bench.cold import Cold
+from fastclip._bench.contestants import OPERATIONS, Contestant, Limit, values_of
+from fastclip._bench.intervals import MIN_SAMPLES, Interval, median_interval, spread
 from fastclip._bench.isolation import Isolated, Processes
-from fastclip._bench.limit import STREAMS, Probe
+from fastclip._bench.limit import STREAMS, Probe, available
 from fastclip._bench.peers import PEERS, bind
 from fastclip._bench.quiet import Others, settle
 from fastclip._bench.turns import Here, Player, no_collection
@@ -24,6 +26,21 @@ from fastclip._bench.turns import Here, Player, no_collection
 WINDOW = 0.5  # seconds of rounds judged together: the kernel counts CPU time in ticks of 10 ms
 BUSY = 0.15  # share of one core taken by others beyond which a window's rounds are thrown away
 RETAKES = 3  # at most so many times the rounds asked for are thrown away, then all count
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Say how long to measure, and under which conditions."""
+
+    rounds: int
+    seconds: float = math.inf  # after which fewer rounds are enough
+    seed: int = 0
+    cold: bool = False  # the caches are emptied before each call
+    threads: int | None = None  # of the limit's loops; None: as many as are best
+
+    def apply(self, contestant: Contestant) -> Contestant:
+        """Put a contestant under these conditions."""
+        return Cold(contestant) if self.cold else contestant
 
 
 @dataclass
@@ -104,20 +121,21 @@ class _Turns:
                 times[name] = self.players[name].turn()
         return times
 
-    def play(self, rounds: int) -> None:
-        """Play at least so many rounds, those of a whole window at a time.
+    def play(self, rounds: int, seconds: float) -> None:
+        """Play at least so many rounds, those of a whole window at a time; after so many seconds fewer are enough.
 
         A window in which others used the machine is thrown away whole, whoever suffered from it.
         """
         kept = 0
-        while kept < rounds:
+        deadline = time.monotonic() + seconds
+        while kept < rounds and (kept < MIN_SAMPLES or time.monotonic() < deadline):
             others = Others([player.pid for player in self.players.values() if isinstance(player, Isolated)])
             end = time.monotonic() + WINDOW
             window = [self._round()]
             while time.monotonic() < end:
                 window.append(self._round())
             if others.share() > BUSY:
-                if self.retaken < RETAKES * rounds:
+                if self.retaken < RETAKES * rounds and time.monotonic() < deadline:
                     self.retaken += len(window)
                     continue
                 self.disturbed += len(window)
@@ -131,13 +149,13 @@ def _sum(seconds: dict[str, list[float]], loops: Iterable[str]) -> list[float]:
     return [sum(times) for times in zip(*(seconds[loop] for loop in loops), strict=True)]
 
 
-def _join_loops(turns: _Turns, probe: Probe, kind: str, streams: int) -> list[str]:
+def _join_loops(turns: _Turns, probe: Probe, kind: str, streams: int, conditions: Conditions) -> list[str]:
     """Let the limit's loops take part, by names such as "read: avx2 x4, 2 threads", and return those."""
     names = []
-    for s in probe.fastest(kind, streams):
+    for s in probe.fastest(kind, streams, conditions.threads):
         many = f", {streams} streams" if streams > 1 else ""
         names.append(f"{kind}: {s.name}, {s.threads} thread{'s' * (s.threads > 1)}{many}")
-        turns.join(names[-1], functools.partial(Here, Limit(probe, s, kind)))
+        turns.join(names[-1], functools.partial(Here, conditions.apply(Limit(probe, s, kind))))
     return names
 
 
@@ -146,34 +164,36 @@ def measure(
     arrays: Sequence[FloatArray],
     operation: str,
     peers: Sequence[str],
-    rounds: int,
     processes: Processes,
-    seed: int = 0,
+    conditions: Conditions,
 ) -> Result:
     """Time one operation by fastclip, its peers and the memory limit, interleaved in shuffled order.
 
-    The arrays are the workload's, made from the seed; earlier operations may have clipped them. Isolated peers make
-    their own. Where the CPU has loops over several streams they run as well; copies have none and count as they are.
+    The arrays are the workload's, made from the seed; earlier operations may have clipped them. Isolated peers, which
+    take no part in cold or threaded conditions, make their own. Where the CPU has loops over several streams they run
+    as well; copies have none and count as they are.
     """
-    passes = OPERATIONS[operation].passes
+    passes = OPERATIONS[operation].passes if available() else ()
     probe = Probe(arrays if passes else ())
-    turns = _Turns(seed)
+    turns = _Turns(conditions.seed)
     limit_loops: dict[str, list[str]] = {}
     stream_loops: dict[str, list[str]] = {}
     values = values_of(arrays)
 
     def start(name: str) -> Player:
         if PEERS[name].isolated:
-            return processes.start(name, workload, operation, seed)
-        return Here(OPERATIONS[operation].start(bind(name, arrays), values))
+            return processes.start(name, workload, operation, conditions.seed)
+        return Here(conditions.apply(OPERATIONS[operation].start(bind(name, arrays), values)))
 
     with no_collection():
         for kind in passes:
-            limit_loops[kind] = _join_loops(turns, probe, kind, 1)
-            stream_loops[kind] = limit_loops[kind] if kind == "copy" else _join_loops(turns, probe, kind, STREAMS)
+            limit_loops[kind] = _join_loops(turns, probe, kind, 1, conditions)
+            stream_loops[kind] = limit_loops[kind]
+            if kind != "copy":
+                stream_loops[kind] = _join_loops(turns, probe, kind, STREAMS, conditions)
         for name in peers:
             turns.join(name, functools.partial(start, name), may_fail=name != "fastclip")
-        turns.play(rounds)
+        turns.play(conditions.rounds, conditions.seconds)
     processes.rest()
 
     seconds = turns.seconds

@@ -8,6 +8,7 @@ from benchmarks.bars import Bar, bars
 from fastclip._bench.cases import WORKLOADS
 from fastclip._bench.contestants import OPERATIONS
 from fastclip._bench.limit import PASSES
+from fastclip._bench.peers import PEERS
 
 SIZES = {
     "tiny_many": (100, 50 * (64 * 64 + 64) * 4),
@@ -22,6 +23,8 @@ SIZES = {
     "gpt2_f16": (148, 248_879_616),
     "gpt2_bf16": (148, 248_879_616),
     "rows64mb": (1, 64 << 20),
+    "mnist_examples": (4, 64 * 203_530 * 4),  # as many as a network of 784, 256 and 10 has weights, 64 times
+    "clip_scalar": (1, 4),
     "clip_1": (1, 4),
     "clip_10": (1, 40),
     "clip_100": (1, 400),
@@ -52,18 +55,20 @@ def test_arrays_have_the_shapes_and_repeat_with_the_seed():
 
 def test_every_workload_has_a_bar():
     for workload in WORKLOADS.values():
-        assert any(bars(workload, operation) for operation in workload.operations)
+        assert not workload.operations or any(bars(workload, operation) for operation in workload.operations)
+        assert workload.operations or workload.besides
 
 
 def test_every_operation_is_known_and_held_against_what_takes_part():
-    assert {operation for workload in WORKLOADS.values() for operation in workload.operations} == set(OPERATIONS)
+    assert {operation for workload in WORKLOADS.values() for operation in workload.timed} == set(OPERATIONS)
     for workload in WORKLOADS.values():
+        for name in workload.timed:
+            assert set(OPERATIONS[name].passes) <= set(PASSES)
+            assert PEERS["fastclip"].takes(name, workload.dtype)
         for name in workload.operations:
-            operation = OPERATIONS[name]
-            assert set(operation.passes) <= set(PASSES)
-            assert operation.takes("fastclip", workload)
             for bar in bars(workload, name):
-                assert operation.passes if bar.against == "limit" else operation.takes(bar.against, workload)
+                passes = OPERATIONS[name].passes
+                assert passes if bar.against == "limit" else PEERS[bar.against].takes(name, workload.dtype)
 
 
 @pytest.mark.parametrize(
@@ -93,10 +98,3 @@ def test_half_width_arrays_are_the_rounded_f32_ones(dtype):
     for array, rounded in zip(arrays, wide.arrays(), strict=True):
         assert array.dtype == workload.numpy_dtype
         assert array.tobytes() == rounded.astype(array.dtype).tobytes()
-
-
-def test_numpy_has_no_part_in_half_width():
-    assert not OPERATIONS["within"].takes("numpy", WORKLOADS["gpt2_f16"])
-    assert OPERATIONS["within"].takes("torch", WORKLOADS["gpt2_f16"])
-    assert OPERATIONS["within"].takes("numpy", WORKLOADS["gpt2"])
-    assert not OPERATIONS["positional"].takes("torch", WORKLOADS["clip_1"])

@@ -32,6 +32,11 @@ class Workload:
     besides: tuple[str, ...] = ()  # timed by `fastclip bench` alone: the ruler has no bar for them
 
     @property
+    def timed(self) -> tuple[str, ...]:
+        """Return all operations that are timed on it."""
+        return self.operations + self.besides
+
+    @property
     def numpy_dtype(self) -> np.dtype[Any]:
         """Return the dtype; bfloat16 needs ml_dtypes."""
         if self.dtype == "bf16":

@@ -119,6 +119,8 @@ class Isolated:
         try:
             self._pipe.send((method, arguments))
             if not self._pipe.poll(ANSWER_WITHIN):
+                self._process.kill()  # lest a late answer be taken for the next one
+                self._process.join()
                 raise PeerError(f"{self.name}: no answer within {ANSWER_WITHIN:.0f} seconds")
             right, answer = self._pipe.recv()
         except (EOFError, OSError):

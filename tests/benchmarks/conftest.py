@@ -4,4 +4,19 @@
 import sys
 from pathlib import Path
 
+import pytest
+
+from fastclip._bench.peers import PEERS
+
 sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+
+@pytest.fixture
+def need():
+    """Skip the test if a peer cannot run here."""
+
+    def skip(name):
+        if lacks := PEERS[name].lacks:
+            pytest.skip(f"{name}: {lacks}")
+
+    return skip

@@ -40,6 +40,11 @@ class Workload:
     besides: tuple[str, ...] = ()  # timed by `fastclip bench` alone: the ruler has no bar for them
 
     @property
+    def timed(self) -> tuple[str, ...]:
+        """Return all operations that are timed on it."""
+        return self.operations + self.besides
+
+    @property
     def itemsize(self) -> int:
         """Return the bytes of an element."""
         return {"f16": 2, "bf16": 2, "f32": 4, "f64": 8}[self.dtype]
@@ -142,6 +147,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload("gpt2", "memory", _gpt2()),
         Workload("vit_b16", "memory", _vit_b16()),
         Workload("lstm_lm", "memory", _lstm(10_000, 650, 2)),
+        Workload("resnet50_f64", "memory", _resnet50(), (), "f64", besides=("within", "clip")),
         Workload("gpt2_f16", "memory", _gpt2(), ("within", "clip"), "f16"),
         Workload("gpt2_bf16", "memory", _gpt2(), ("within", "clip"), "bf16"),
         Workload("rows64mb", "memory", ((4096, 4096),), ("rows",)),

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from fastclip._bench.accuracy import Input
 from fastclip._bench.cases import FloatArray, Workload
 from fastclip._bench.checks import Verdict, reason, verdict
 from fastclip._bench.contestants import OPERATIONS, values_of
@@ -44,7 +45,7 @@ class _Host:
     def verdict(self, operation: str, dtype: str) -> Verdict:
         return verdict(self.make, operation, dtype)
 
-    def norm_error(self, workload: Workload, seed: int) -> float:
+    def norm_error(self, workload: Workload | Input, seed: int) -> float:
         arrays = workload.arrays(seed)
         return norm_error(self.make, arrays, exact_norm(arrays))
 
@@ -119,6 +120,8 @@ class Isolated:
         try:
             self._pipe.send((method, arguments))
             if not self._pipe.poll(ANSWER_WITHIN):
+                self._process.kill()  # lest a late answer be taken for the next one
+                self._process.join()
                 raise PeerError(f"{self.name}: no answer within {ANSWER_WITHIN:.0f} seconds")
             right, answer = self._pipe.recv()
         except (EOFError, OSError):
@@ -135,7 +138,7 @@ class Isolated:
         answer: Verdict = self._ask("verdict", operation, dtype)
         return answer
 
-    def norm_error(self, workload: Workload, seed: int = 0) -> float:
+    def norm_error(self, workload: Workload | Input, seed: int = 0) -> float:
         """Return the relative error of the peer's norm of the workload made from the seed."""
         return float(self._ask("norm_error", workload, seed))
 
@@ -205,7 +208,7 @@ class Processes:
         except PeerError as error:
             return Verdict(math.inf, f"fails: {error}")
 
-    def norm_error(self, name: str, workload: Workload, arrays: Sequence[FloatArray], seed: int = 0) -> float:
+    def norm_error(self, name: str, workload: Workload | Input, arrays: Sequence[FloatArray], seed: int = 0) -> float:
         """Return the relative error of a peer's norm of the workload; the arrays are those made from the seed."""
         if not PEERS[name].isolated:
             return norm_error(functools.partial(bind, name), arrays, exact_norm(arrays))

@@ -10,7 +10,7 @@ from typing import Literal
 
 from fastclip._bench.cases import WORKLOADS, Workload
 from fastclip._bench.limit import thread_counts
-from fastclip._bench.peers import PEERS, THREADED
+from fastclip._bench.peers import PEERS
 
 Sweep = Literal["size", "threads", "cache"]
 SWEEPS: tuple[Sweep, ...] = ("size", "threads", "cache")
@@ -50,7 +50,7 @@ class Step:
         entry = PEERS[peer]
         if not entry.takes(self.operation, self.workload.dtype):
             return False
-        if self.threads is not None and peer not in THREADED:
+        if self.threads is not None and not entry.threads:
             return False
         if not entry.isolated or self.sweep is None:
             return True
@@ -65,7 +65,7 @@ def named(workloads: Sequence[str], operations: Sequence[str]) -> Iterator[Step]
     """Yield the operations of named workloads."""
     for name in workloads:
         workload = WORKLOADS[name]
-        for operation in (*workload.operations, *workload.besides):
+        for operation in workload.timed:
             if operation in operations:
                 yield Step(workload, operation)
 

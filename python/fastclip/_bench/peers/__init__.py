@@ -23,6 +23,7 @@ from fastclip._bench.peers.base import Peer
 _NORM = ("within", "clip")
 _TENSORS = (*_NORM, "value", "each", "rows", "clip_new")
 _HALF = ("f16", "bf16", "f32")
+_EVERY = (*_HALF, "f64")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Entry:
     dtypes: tuple[str, ...] = ("f32",)  # NumPy's dot in f16 is no idiom of anybody's
     isolated: bool = False  # runs in a process of its own: it brings thread pools and memory of its own
     gpu: bool = False
+    threads: bool = False  # its module's `set_threads` says how many it may use
 
     def takes(self, operation: str, dtype: str) -> bool:
         """Tell whether it takes part."""
@@ -51,17 +53,24 @@ class Entry:
 
 PEERS: dict[str, Entry] = {
     "fastclip": Entry(
-        "fastclip:bind", "fastclip", "fastclip", (*_TENSORS, "clip_out", "per_example", *CALLS), dtypes=_HALF
+        "fastclip:bind",
+        "fastclip",
+        "fastclip",
+        (*_TENSORS, "clip_out", "per_example", *CALLS),
+        dtypes=_EVERY,
+        threads=True,
     ),
-    "numpy": Entry("numpy:bind", "numpy", "numpy", (*_TENSORS, "clip_out", "per_example", *CALLS)),
+    "numpy": Entry(
+        "numpy:bind", "numpy", "numpy", (*_TENSORS, "clip_out", "per_example", *CALLS), dtypes=("f32", "f64")
+    ),
     "scipy": Entry("scipy:bind", "scipy", "scipy", (*_NORM, "each")),
-    "torch": Entry("torch:bind", "torch", "torch", (*_TENSORS, "clip_out"), dtypes=_HALF),
-    "torch loop": Entry("torch:bind_loop", "torch", "torch", (*_NORM, "value"), dtypes=_HALF),
+    "torch": Entry("torch:bind", "torch", "torch", (*_TENSORS, "clip_out"), dtypes=_EVERY, threads=True),
+    "torch loop": Entry("torch:bind_loop", "torch", "torch", (*_NORM, "value"), dtypes=_EVERY, threads=True),
     "tensorflow": Entry("tensorflow:bind", "tensorflow", "tensorflow", _TENSORS, dtypes=_HALF, isolated=True),
     "tf.function": Entry("tensorflow:bind_graph", "tensorflow", "tensorflow", _TENSORS, dtypes=_HALF, isolated=True),
     "optax": Entry("optax:bind", "optax", "optax", (*_TENSORS, "per_example"), dtypes=_HALF, isolated=True),
     "optax donated": Entry("optax:bind_donated", "optax", "optax", (*_NORM, "value"), dtypes=_HALF, isolated=True),
-    "numba": Entry("numba:bind", "numba", "numba", (*_NORM, "value", "each", "rows", "clip_out")),
+    "numba": Entry("numba:bind", "numba", "numba", (*_NORM, "value", "each", "rows", "clip_out"), threads=True),
     "flower": Entry("flower:bind", "flwr", "flwr", _NORM),
     "thinc": Entry("thinc:bind", "thinc", "thinc", ("each",)),
     "opacus": Entry("opacus:bind", "opacus", "opacus", ("per_example",)),
@@ -105,6 +114,12 @@ def versions(names: Sequence[str]) -> dict[str, str]:
         elif needs == "fastclip":  # run from a source tree
             found[name] = str(importlib.import_module(needs).__version__)
     return found
+
+
+def set_threads(name: str, count: int) -> int:
+    """Let a peer use so many threads, and return how many it could use before."""
+    module = importlib.import_module(f"{__name__}.{PEERS[name].module.partition(':')[0]}")
+    return int(module.set_threads(count))
 
 
 def bind(name: str, arrays: Sequence[FloatArray]) -> Peer:

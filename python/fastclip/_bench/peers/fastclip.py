@@ -47,3 +47,12 @@ def bind(arrays: Sequence[FloatArray]) -> Peer:
         clip=clip,
         per_example=functools.partial(_per_example, given),
     )
+
+
+def set_threads(count: int) -> int:
+    """Set how many threads there may be; return how many there could be before."""
+    import fastclip
+
+    before = int(fastclip.show_config()["threads"])
+    fastclip.set_num_threads(count)
+    return before

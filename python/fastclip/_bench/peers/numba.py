@@ -104,3 +104,12 @@ def bind(arrays: Sequence[FloatArray]) -> Peer:
         clip_rows=functools.partial(loops.rows, arrays[0]),
         clip_out=functools.partial(loops.by_value, first),
     )
+
+
+def set_threads(count: int) -> int:
+    """Set how many threads there may be; return how many there could be before."""
+    import numba
+
+    before = int(numba.get_num_threads())
+    numba.set_num_threads(count)
+    return before

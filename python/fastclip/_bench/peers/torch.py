@@ -115,3 +115,12 @@ def bind_cuda(arrays: Sequence[FloatArray]) -> Peer:
         own=lambda: tensors,
         to_numpy=_to_numpy,
     )
+
+
+def set_threads(count: int) -> int:
+    """Set how many threads there may be; return how many there could be before."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    return before

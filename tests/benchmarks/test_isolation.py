@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from fastclip._bench.isolation import Isolated, Processes
 from fastclip._bench.peers import PEERS, bind
 from fastclip._bench.peers.base import PeerError
 from fastclip._bench.quiet import Others, process_seconds
-from fastclip._bench.ruler import _Turns, measure
+from fastclip._bench.ruler import Conditions, _Turns, measure
 
 WORKLOAD = WORKLOADS["rl_policy"]
 
@@ -189,10 +190,10 @@ def test_who_fails_halfway_is_left_out_whole():
     turns = _Turns(seed=0)
     turns.join("steady", lambda: Player(10**6))
     turns.join("broken", lambda: Player(3), may_fail=True)
-    turns.play(8)
+    turns.play(8, math.inf)
     assert turns.failed == {"broken": "broken: no more"}
     assert list(turns.seconds) == turns.order == ["steady"]
     assert len(turns.seconds["steady"]) >= 8
     turns.join("needed", lambda: Player(0))
     with pytest.raises(PeerError, match="no more"):
-        turns.play(8)
+        turns.play(8, math.inf)

@@ -12,8 +12,7 @@ from fastclip._bench.cases import WORKLOADS, Workload
 from fastclip._bench.limit import thread_counts
 from fastclip._bench.peers import PEERS
 
-Sweep = Literal["size", "threads", "cache"]
-SWEEPS: tuple[Sweep, ...] = ("size", "threads", "cache")
+Sweep = Literal["size", "threads", "cache"]  # as SWEEPS of this package lists them
 SIZES = tuple(1 << i for i in range(10, 31, 2))  # bytes: 1 KB to 1 GB
 SHARED = 1 << 28  # beyond this many bytes isolated peers, each with copies of its own, take no part
 NORM = ("within", "clip", "clip_new")  # operations that find a norm, whose error is told

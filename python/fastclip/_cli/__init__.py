@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import fastclip
-from fastclip._cli import demo, info
+from fastclip._cli import bench, demo, info
 
 
 class Command(NamedTuple):
@@ -22,6 +22,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "info": Command("show how fastclip is set up here", info.add_arguments, info.run),
+    "bench": Command("compare with other libraries and with the memory's limit", bench.add_arguments, bench.run),
     "demo": Command("train recurrent networks with and without clipping", demo.add_arguments, demo.run),
 }
 

@@ -68,7 +68,7 @@ def _accuracies(peers):
         grown = {name: min(1.0, ERRORS.get(name, 1e-6) * 10 ** (0.5 * (power - 7))) for name in peers}
         grown["fastclip"] = 0.0 if power % 2 else 1.1e-16
         wrong = {name: f"relative error {e:.1e}, above 1e-05" for name, e in grown.items() if e > 1e-5}
-        made.append(accuracy(f"uniform, 1e{power}", "size", 10**power, grown, wrong))
+        made.append(accuracy("uniform", "size", 10**power, grown, wrong))
     infinite = {name: None if name != "fastclip" else 0.0 for name in peers}
     why = dict.fromkeys([name for name in peers if name != "fastclip"], "the norm is inf")
     made.append(accuracy("all elements 1e20", "hard", 1000, infinite, why))

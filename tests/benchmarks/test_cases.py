@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from benchmarks.bars import Bar, bars
 
-from fastclip._bench.cases import WORKLOADS
+from fastclip._bench.cases import WORKLOADS, dtype_of
 from fastclip._bench.contestants import OPERATIONS
 from fastclip._bench.limit import PASSES
 from fastclip._bench.peers import PEERS
@@ -99,5 +99,5 @@ def test_half_width_arrays_are_the_rounded_f32_ones(dtype):
     arrays = workload.arrays()
     assert workload.nbytes == sum(array.nbytes for array in arrays) == wide.nbytes // 2
     for array, rounded in zip(arrays, wide.arrays(), strict=True):
-        assert array.dtype == workload.numpy_dtype
+        assert array.dtype == dtype_of(workload.dtype)
         assert array.tobytes() == rounded.astype(array.dtype).tobytes()

@@ -68,7 +68,7 @@ def test_a_file_for_each_plot(tmp_path):
     rows.append(benchrecords.row("a", sweep="size", bytes=1 << 24))
     rows.append(benchrecords.row(sweep="threads"))
     written = plots.write(benchrecords.record(rows), tmp_path / "new")
-    names = ["bars-clip.png", "size-within.png", "error-size.png", "error-hard.png", "threads.png"]
+    names = ["bars-clip.png", "size-within.png", "error-size-uniform-f32.png", "error-hard.png", "threads.png"]
     assert [path.name for path in written] == names
     for path in written:
         height, width, _ = imread(path).shape
@@ -101,7 +101,7 @@ def test_sizes_mark_the_data_caches_in_range():
 
 def test_errors_that_are_none_or_no_number_have_a_place():
     figures = drawn(benchrecords.record())
-    ours = figures["error-size"].axes[0].lines[0].get_ydata()
+    ours = figures["error-size-uniform-f32"].axes[0].lines[0].get_ydata()
     assert min(ours) == errors.NONE
     assert "inf or\nNaN" in [label.get_text() for label in figures["error-hard"].axes[0].get_xticklabels()]
     places = [x for line in figures["error-hard"].axes[0].lines for x in line.get_xdata()]
@@ -126,4 +126,4 @@ def test_another_dtype_has_a_plot_of_its_own(dtype):
     rows = [benchrecords.row("a", sweep="size", bytes=1 << n, dtype=dtype) for n in (10, 20)]
     accuracy = [{**benchrecords.accuracy("x", "size", 100, {"fastclip": 0.0}), "dtype": dtype}]
     made = benchrecords.record([*rows, *(dict(row, dtype="f32") for row in rows)], accuracy=accuracy)
-    assert {"size-within", f"size-within-{dtype}", f"error-size-{dtype}"} == set(drawn(made))
+    assert {"size-within", f"size-within-{dtype}", f"error-size-x-{dtype}"} == set(drawn(made))

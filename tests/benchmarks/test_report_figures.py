@@ -47,7 +47,9 @@ def test_warnings_say_what_was_in_the_way():
 def test_wrong_norms_are_named_once_with_their_places():
     rows = [benchrecords.row("resnet50"), benchrecords.row("gpt2", "within"), benchrecords.row("gpt2", "clip")]
     made = benchrecords.record(rows, accuracy=[])
-    assert figures.wrongs(made) == ["PyTorch, relative error 1.9e-05, above 1e-05: on resnet50; gpt2"]
+    assert figures.wrongs(made) == [
+        "PyTorch: resnet50 (relative error 1.9e-05, above 1e-05); gpt2 (relative error 1.9e-05, above 1e-05)"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ _HARD = (
     Input("all 1e20", "hard", 1000, 1e20),  # squares beyond f32
     Input("all 1e-25", "hard", 1000, 1e-25),  # squares below it
     Input("1, then 2^-13", "hard", 1_000_000, 2.0**-13, 1.0),  # added to the first square in f32 each other one is lost
-    Input("f16, all 100", "hard", 1000, 100.0, dtype="f16"),  # the sum of squares is beyond f16
-    Input("f64, all 1e200", "hard", 1000, 1e200, dtype="f64"),  # squares beyond f64
+    Input("all 100", "hard", 1000, 100.0, dtype="f16"),  # the sum of squares is beyond f16
+    Input("all 1e200", "hard", 1000, 1e200, dtype="f64"),  # squares beyond f64
 )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastclip._bench.cases import WORKLOADS, FloatArray, Workload
 from fastclip._bench.contestants import example_norms, norms_of
-from fastclip._bench.exact import WRONG, Make, exact_norm
+from fastclip._bench.exact import SCALED, WRONG, Make, exact_norm
 from fastclip._bench.peers.base import Peer, PeerError, able
 
 EXAMPLES = Workload("examples", "small", ((8, 32, 16), (8, 32), (8, 10, 32), (8, 10)))
@@ -42,7 +42,7 @@ def _compare(got: Sequence[FloatArray], wanted: Sequence[FloatArray], dtype: str
         assert array.shape == right.shape, f"shape {array.shape} instead of {right.shape}"
         values = array.astype(np.float64)
         # numbers that f16 has no full digits for are off by half of their last place, 2^-25, besides
-        assert np.allclose(values, right, rtol=2 * WRONG[dtype], atol=2**-25), wrong
+        assert np.allclose(values, right, rtol=2 * SCALED[dtype], atol=2**-25), wrong
         difference += float(np.sum((values - right) ** 2))
         scale += float(np.sum(right**2))
     return math.sqrt(difference / scale)
@@ -68,7 +68,7 @@ def check_norm(make: Make, arrays: list[FloatArray], dtype: str) -> float:
         assert _bytes(arrays) == _bytes(before), "clipping into new arrays changed the old ones"
     error = _compare(after, _scaled(before, 0.5), dtype, "scaled wrongly")
     reached = exact_norm(after) / (exact / 2)
-    assert abs(reached - 1) < WRONG[dtype], f"clipping by norm reached {reached} times the limit"
+    assert abs(reached - 1) < SCALED[dtype], f"clipping by norm reached {reached} times the limit"
     return error
 
 

@@ -14,6 +14,8 @@ from fastclip._bench.peers.base import Peer, able
 # A relative error of the norm beyond this is called wrong: over a hundred roundings of an f32. Who answers in the
 # arrays' own dtype, as torch does, gets two roundings of a narrower one.
 WRONG = {"f64": 1e-13, "f32": 1e-5, "f16": 2**-10, "bf16": 2**-7}
+# The same for what clipping leaves; torch adds 1e-6 to the norm that it divides by, whatever the dtype.
+SCALED = {**WRONG, "f64": 1e-5}
 
 Make = Callable[[Sequence[FloatArray]], Peer]
 

@@ -25,7 +25,7 @@ def _norm(arrays: Sequence[FloatArray]) -> float:
 def _clip_norm(arrays: Sequence[FloatArray], limit: float) -> float:
     norm = _norm(arrays)
     if norm > limit:
-        factor = np.float32(limit / norm)
+        factor = arrays[0].dtype.type(limit / norm)
         for array in arrays:
             np.multiply(array, factor, out=array)
     return norm
@@ -35,12 +35,12 @@ def _clip_each(arrays: Sequence[FloatArray], limit: float) -> None:
     for array in arrays:
         norm = math.sqrt(_squares(array))
         if norm > limit:
-            np.multiply(array, np.float32(limit / norm), out=array)
+            np.multiply(array, array.dtype.type(limit / norm), out=array)
 
 
 def _clip_new(arrays: Sequence[FloatArray], limit: float) -> tuple[float, list[FloatArray]]:
     norm = _norm(arrays)
-    factor = np.float32(min(1.0, limit / norm))
+    factor = arrays[0].dtype.type(min(1.0, limit / norm))
     return norm, [array * factor for array in arrays]
 
 

@@ -57,14 +57,15 @@ def title(row: Row, *, threads: bool = False) -> str:
 
 def wrongs(record: Record) -> list[str]:
     """Say whose norms are wrong, why, and on what."""
-    places: dict[tuple[str, str], dict[str, None]] = {}
+    places: dict[str, dict[str, str]] = {}
     on = [(size(row["bytes"]) if row["sweep"] == "size" else title(row), row["wrong"]) for row in record["rows"]]
     for place, wrong in [*on, *((entry["case"], entry["wrong"]) for entry in record["accuracy"])]:
         for peer, why in wrong.items():
-            places.setdefault((peer, why), {})[place] = None
-    order = in_order(peer for peer, _ in places)
-    ordered = sorted(places.items(), key=lambda item: order.index(item[0][0]))
-    return [f"{label(peer)}, {why}: on {'; '.join(where)}" for (peer, why), where in ordered]
+            places.setdefault(peer, {})[place] = why
+    return [
+        f"{label(peer)}: {'; '.join(f'{place} ({why})' for place, why in places[peer].items())}"
+        for peer in in_order(places)
+    ]
 
 
 def missing(record: Record, quote: str = "") -> list[str]:

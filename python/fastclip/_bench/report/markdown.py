@@ -44,7 +44,7 @@ def bullets(lines: Iterable[str]) -> str:
 
 def remarks(record: Record) -> str:
     """Write what is wrong, who is missing, and what to beware of."""
-    wrong = [f"**WRONG norm**: {line}" for line in wrongs(record)]
+    wrong = [f"**WRONG**: {line}" for line in wrongs(record)]
     return bullets([*wrong, *missing(record, "`"), *warnings(record)])
 
 

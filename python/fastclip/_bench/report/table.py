@@ -111,7 +111,7 @@ def show(record: Record, to: Console) -> None:
     for section in sections(record):
         show_section(section, to)
     for line in wrongs(record):
-        to.print(f"WRONG norm: {line}", style="red", markup=False)
+        to.print(f"WRONG {line}", style="red", markup=False)
     for line in missing(record):
         to.print(line, markup=False)
     for line in warnings(record):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -85,7 +86,7 @@ def _against_size(entries: Sequence[Accuracy], looks: dict[str, style.Style]) ->
     axes.set_axisbelow(True)
     style.plain(axes)
     _label_roundings_beside(axes)
-    axes.set_title(f"Error of the norm against size, {entries[0]['dtype']}", fontsize=10)
+    axes.set_title(f"Error of the norm against size: {entries[0]['case']}, {entries[0]['dtype']}", fontsize=10)
     style.legend(made, handles)
     return made
 
@@ -123,13 +124,17 @@ def _hard(entries: Sequence[Accuracy], looks: dict[str, style.Style]) -> Figure:
 
 
 def figures(record: Record) -> Iterator[tuple[str, Figure]]:
-    """Yield a figure against size for each dtype, and one of all hard inputs."""
+    """Yield a figure against size for each series, and one of all hard inputs."""
     entries = record["accuracy"]
     looks = style.styles(in_order(name for entry in entries for name in entry["errors"]))
     with style.drawing():
-        for dtype in dict.fromkeys(entry["dtype"] for entry in entries if entry["group"] == "size"):
-            chosen = [entry for entry in entries if entry["group"] == "size" and entry["dtype"] == dtype]
-            yield "error-size" + ("" if dtype == "f32" else f"-{dtype}"), _against_size(chosen, looks)
+        series: dict[tuple[str, str], list[Accuracy]] = {}
+        for entry in entries:
+            if entry["group"] == "size":
+                series.setdefault((entry["case"], entry["dtype"]), []).append(entry)
+        for (case, dtype), chosen in series.items():
+            name = re.sub(r"[^a-z0-9.]+", "-", f"error-size-{case}-{dtype}".lower())
+            yield name, _against_size(chosen, looks)
         hard = [entry for entry in entries if entry["group"] == "hard"]
         if hard:
             yield "error-hard", _hard(hard, looks)

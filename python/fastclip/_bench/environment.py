@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fastclip._bench.peers import versions
+
 
 def _cpu_model() -> str:
     try:
@@ -44,7 +46,7 @@ def environment(peers: Sequence[str]) -> dict[str, Any]:
         "huge_pages": _huge_pages(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: importlib.import_module(name).__version__ for name in peers},
+        "versions": versions(peers),
         "load_average": os.getloadavg(),
     }
     if "fastclip" in peers:

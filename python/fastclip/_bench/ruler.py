@@ -60,7 +60,7 @@ class Result:
         return spread(self.seconds[steady])
 
 
-class _Turns:
+class Turns:
     """Give the contestants their turns and gather their times."""
 
     def __init__(self, seed: int) -> None:
@@ -131,7 +131,7 @@ def _sum(seconds: dict[str, list[float]], loops: Iterable[str]) -> list[float]:
     return [sum(times) for times in zip(*(seconds[loop] for loop in loops), strict=True)]
 
 
-def _join_loops(turns: _Turns, probe: Probe, kind: str, streams: int) -> list[str]:
+def _join_loops(turns: Turns, probe: Probe, kind: str, streams: int) -> list[str]:
     """Let the limit's loops take part, by names such as "read: avx2 x4, 2 threads", and return those."""
     names = []
     for s in probe.fastest(kind, streams):
@@ -157,7 +157,7 @@ def measure(
     """
     passes = OPERATIONS[operation].passes
     probe = Probe(arrays if passes else ())
-    turns = _Turns(seed)
+    turns = Turns(seed)
     limit_loops: dict[str, list[str]] = {}
     stream_loops: dict[str, list[str]] = {}
     values = values_of(arrays)

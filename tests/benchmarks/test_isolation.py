@@ -21,7 +21,7 @@ from fastclip._bench.isolation import Isolated, Processes
 from fastclip._bench.peers import PEERS, bind
 from fastclip._bench.peers.base import PeerError
 from fastclip._bench.quiet import Others, process_seconds
-from fastclip._bench.ruler import Conditions, _Turns, measure
+from fastclip._bench.ruler import Conditions, Turns, measure
 
 WORKLOAD = WORKLOADS["rl_policy"]
 
@@ -49,7 +49,8 @@ def gone(pid):
 def test_it_has_the_same_data_and_answers(numpy_apart):
     arrays = WORKLOAD.arrays(seed=3)
     here = norm_error(functools.partial(bind, "numpy"), arrays, exact_norm(arrays))
-    assert numpy_apart.norm_error(WORKLOAD, seed=3) == here > 0
+    assert numpy_apart.norm_error(WORKLOAD, exact_norm(arrays), seed=3) == here > 0
+    assert numpy_apart.norm_error(WORKLOAD, exact_norm(arrays), seed=4) > 100 * here  # other data
     assert numpy_apart.verdict("clip", "f32").fault == ""
     assert numpy_apart.pid != os.getpid()
 
@@ -187,7 +188,7 @@ class Player:
 
 
 def test_who_fails_halfway_is_left_out_whole():
-    turns = _Turns(seed=0)
+    turns = Turns(seed=0)
     turns.join("steady", lambda: Player(10**6))
     turns.join("broken", lambda: Player(3), may_fail=True)
     turns.play(8, math.inf)

@@ -4,9 +4,14 @@
 import dataclasses
 import functools
 import math
+import subprocess
+import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+import fastclip
 from fastclip._bench import peers
 from fastclip._bench.cases import WORKLOADS
 from fastclip._bench.checks import check_adaptive, verdict
@@ -45,7 +50,7 @@ def test_a_peers_norm_is_right(processes, need, name):
     workload = WORKLOADS["tiny_many"]
     arrays = workload.arrays(seed=5)
     before = [array.tobytes() for array in arrays]
-    assert processes.norm_error(name, workload, arrays, seed=5) < WRONG["f32"]
+    assert processes.norm_error(name, workload, arrays, exact_norm(arrays), seed=5) < WRONG["f32"]
     assert [array.tobytes() for array in arrays] == before
 
 
@@ -134,9 +139,6 @@ def test_what_is_missing_is_told(monkeypatch):
 
 
 def test_nothing_is_imported_to_see_who_is_here_and_of_which_version():
-    import subprocess
-    import sys
-
     code = "from fastclip._bench.peers import *; versions(installed()); import sys; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "fastclip._bench.peers" in modules
@@ -144,12 +146,44 @@ def test_nothing_is_imported_to_see_who_is_here_and_of_which_version():
 
 
 def test_versions_are_those_of_the_modules():
-    import numpy
-
-    import fastclip
-
     found = versions(["fastclip", "numpy"])
-    assert found == {"fastclip": fastclip.__version__, "numpy": numpy.__version__}
+    assert found == {"fastclip": fastclip.__version__, "numpy": np.__version__}
+
+
+class Resident(np.ndarray):
+    """An array as CuPy has it."""
+
+    def get(self):
+        return self.view(np.ndarray).copy()
+
+
+def gpu(monkeypatch, name):
+    """Have NumPy, or torch on the CPU, stand in for what needs a GPU; return the times that it was waited for."""
+    waits = []
+    if name == "cupy":
+        stream = SimpleNamespace(synchronize=lambda: waits.append(1))
+        device = SimpleNamespace(get_current_stream=lambda: stream)
+        cupy = SimpleNamespace(**vars(np) | {"asarray": lambda a: a.copy().view(Resident), "cuda": device})
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+    else:
+        torch = pytest.importorskip("torch")
+        monkeypatch.setattr(torch.Tensor, "cuda", torch.Tensor.clone)
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: waits.append(1))
+    return waits
+
+
+@pytest.mark.parametrize(
+    ("name", "operation"), [(name, op) for name in ("cupy", "torch cuda") for op in PEERS[name].operations]
+)
+def test_gpu_peers_do_it_right_on_a_stand_in_and_are_waited_for(monkeypatch, name, operation):
+    waits = gpu(monkeypatch, name)
+    assert verdict(functools.partial(bind, name), operation).fault == ""
+    arrays = WORKLOADS["rl_policy"].arrays()
+    before = [array.tobytes() for array in arrays]
+    waits.clear()
+    getattr(bind(name, arrays), OPERATIONS[operation].call)(1e-3)
+    assert waits == [1]
+    assert [array.tobytes() for array in arrays] == before  # it has copies
 
 
 def test_half_width_is_for_those_who_offer_it():

@@ -25,7 +25,7 @@ from fastclip._bench.accuracy import Input
 from fastclip._bench.cases import FloatArray, Workload
 from fastclip._bench.checks import Verdict, reason, verdict
 from fastclip._bench.contestants import OPERATIONS, values_of
-from fastclip._bench.exact import exact_norm, norm_error
+from fastclip._bench.exact import norm_error
 from fastclip._bench.peers import PEERS, bind
 from fastclip._bench.peers.base import PeerError
 from fastclip._bench.quiet import settle
@@ -45,9 +45,8 @@ class _Host:
     def verdict(self, operation: str, dtype: str) -> Verdict:
         return verdict(self.make, operation, dtype)
 
-    def norm_error(self, workload: Workload | Input, seed: int) -> float:
-        arrays = workload.arrays(seed)
-        return norm_error(self.make, arrays, exact_norm(arrays))
+    def norm_error(self, workload: Workload | Input, exact: float, seed: int) -> float:
+        return norm_error(self.make, workload.arrays(seed), exact)
 
     def start(self, workload: Workload, operation: str, seed: int) -> None:
         self.stop()
@@ -59,11 +58,8 @@ class _Host:
         return self.here.calibrate()
 
     def turn(self) -> float:
-        """Take a turn and rest before it is told, so that nobody runs when the next contestant does."""
         assert self.here
-        seconds = self.here.turn()
-        settle()
-        return seconds
+        return self.here.turn()
 
     def stop(self) -> None:
         self.here = None
@@ -88,6 +84,7 @@ def _serve(pipe: Connection, name: str, log: str) -> None:
                 answer = True, getattr(host, method)(*arguments)
             except Exception as error:  # of a library, hence of any kind
                 answer = False, reason(error)
+            settle()  # nobody's threads may run here when the next contestant's do there
             pipe.send(answer)
     Path(log).unlink(missing_ok=True)
 
@@ -138,9 +135,9 @@ class Isolated:
         answer: Verdict = self._ask("verdict", operation, dtype)
         return answer
 
-    def norm_error(self, workload: Workload | Input, seed: int = 0) -> float:
+    def norm_error(self, workload: Workload | Input, exact: float, seed: int = 0) -> float:
         """Return the relative error of the peer's norm of the workload made from the seed."""
-        return float(self._ask("norm_error", workload, seed))
+        return float(self._ask("norm_error", workload, exact, seed))
 
     def start(self, workload: Workload, operation: str, seed: int = 0) -> None:
         """Make the workload's data there and bind the peer to it."""
@@ -208,11 +205,13 @@ class Processes:
         except PeerError as error:
             return Verdict(math.inf, f"fails: {error}")
 
-    def norm_error(self, name: str, workload: Workload | Input, arrays: Sequence[FloatArray], seed: int = 0) -> float:
-        """Return the relative error of a peer's norm of the workload; the arrays are those made from the seed."""
+    def norm_error(
+        self, name: str, workload: Workload | Input, arrays: Sequence[FloatArray], exact: float, seed: int = 0
+    ) -> float:
+        """Return the relative error of a peer's norm of the workload; the arrays are as made from the seed."""
         if not PEERS[name].isolated:
-            return norm_error(functools.partial(bind, name), arrays, exact_norm(arrays))
+            return norm_error(functools.partial(bind, name), arrays, exact)
         try:
-            return self.of(name).norm_error(workload, seed)
+            return self.of(name).norm_error(workload, exact, seed)
         except PeerError:
             return math.inf

@@ -77,7 +77,7 @@ class Result:
         return spread(self.seconds[steady])
 
 
-class _Turns:
+class Turns:
     """Give the contestants their turns and gather their times."""
 
     def __init__(self, seed: int) -> None:
@@ -149,7 +149,7 @@ def _sum(seconds: dict[str, list[float]], loops: Iterable[str]) -> list[float]:
     return [sum(times) for times in zip(*(seconds[loop] for loop in loops), strict=True)]
 
 
-def _join_loops(turns: _Turns, probe: Probe, kind: str, streams: int, conditions: Conditions) -> list[str]:
+def _join_loops(turns: Turns, probe: Probe, kind: str, streams: int, conditions: Conditions) -> list[str]:
     """Let the limit's loops take part, by names such as "read: avx2 x4, 2 threads", and return those."""
     names = []
     for s in probe.fastest(kind, streams, conditions.threads):
@@ -175,7 +175,7 @@ def measure(
     """
     passes = OPERATIONS[operation].passes if available() else ()
     probe = Probe(arrays if passes else ())
-    turns = _Turns(conditions.seed)
+    turns = Turns(conditions.seed)
     limit_loops: dict[str, list[str]] = {}
     stream_loops: dict[str, list[str]] = {}
     values = values_of(arrays)

@@ -59,7 +59,9 @@ class Session:
             missing={name: how for name, how in missing().items() if name not in orders.peers},
             interrupted=True,
         )
-        self._errors: dict[tuple[str, str], dict[str, float]] = {}
+        self._asked: Workload | None = None  # whose exact norm and errors these are
+        self._exact = math.nan
+        self._errors: dict[str, float] = {}
 
     def run(self) -> None:
         """Do everything. Ctrl-C leaves the record as it is, marked as interrupted."""
@@ -91,8 +93,9 @@ class Session:
         seed = self.orders.seed
         arrays = given.arrays(seed)
         here = [name for name in self.orders.peers if PEERS[name].takes("within", given.dtype)]
+        exact = exact_norm(arrays)
         with np.errstate(all="ignore"):  # what NumPy has to say of 1e20 is told below
-            errors = {name: processes.norm_error(name, given, arrays, seed) for name in here}
+            errors = {name: processes.norm_error(name, given, arrays, exact, seed) for name in here}
         shown, wrong = _judge(errors, given.dtype)
         self.record["accuracy"].append(
             Accuracy(
@@ -100,7 +103,7 @@ class Session:
                 group=given.group,
                 elements=given.elements,
                 dtype=given.dtype,
-                exact=exact_norm(arrays),
+                exact=exact,
                 errors=shown,
                 wrong=wrong,
             )
@@ -110,11 +113,13 @@ class Session:
         self, workload: Workload, arrays: list[FloatArray], processes: Processes, here: Sequence[str]
     ) -> dict[str, float]:
         """Ask each peer for the norm of the workload, once for all operations on it."""
-        known = self._errors.setdefault((workload.name, workload.dtype), {})
+        if self._asked != workload:
+            self._asked, self._exact, self._errors = workload, exact_norm(arrays), {}
         for name in here:
-            if name not in known and PEERS[name].takes("within", workload.dtype):
-                known[name] = processes.norm_error(name, workload, arrays, self.orders.seed)
-        return {name: known[name] for name in here if name in known}
+            if name not in self._errors and PEERS[name].takes("within", workload.dtype):
+                error = processes.norm_error(name, workload, arrays, self._exact, self.orders.seed)
+                self._errors[name] = error
+        return {name: self._errors[name] for name in here if name in self._errors}
 
     def _measure(self, step: Step, arrays: list[FloatArray], processes: Processes) -> None:
         workload, operation = step.workload, step.operation

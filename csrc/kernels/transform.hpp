@@ -142,14 +142,22 @@ void copy(void* dst, const void* src, std::int64_t bytes, Walk walk) {
     for (std::int64_t i = 4 * words; i < bytes; ++i) static_cast<char*>(dst)[i] = static_cast<const char*>(src)[i];
 }
 
-void scale_narrow(Brain* dst, const Brain* src, std::int64_t n, Vec::F32 by, Walk walk) {
-    transform<BrainPairs>(dst, src, n, walk, [=](Vec::Brains x, std::int64_t, int) {
-        return Vec::Brains{Vec::mul(x.even, by), Vec::mul(x.odd, by)};
-    });
-}
-template <class T>  // Half or float
-void scale_narrow(T* dst, const T* src, std::int64_t n, Vec::F32 by, Walk walk) {
-    transform<AsF32<T>>(dst, src, n, walk, [=](Vec::F32 x, std::int64_t, int) { return Vec::mul(x, by); });
+template <class T>  // how f16, bf16 and f32 are scaled
+struct NarrowOf {
+    using Type = AsF32<T>;
+};
+template <>
+struct NarrowOf<Brain> {
+    using Type = BrainPairs;
+};
+template <class T>
+using Narrow = typename NarrowOf<T>::Type;
+
+Vec::F32 times(Vec::F32 x, Vec::F32 by) { return Vec::mul(x, by); }
+Vec::Brains times(Vec::Brains x, Vec::F32 by) { return {Vec::mul(x.even, by), Vec::mul(x.odd, by)}; }
+
+Vec::F32 narrow_factor(const Product& c) {
+    return Vec::set32(c.narrow == c.narrow ? c.narrow : __builtin_nanf(""));  // see Plain::store
 }
 
 template <class T>  // Half, Brain or float
@@ -158,8 +166,9 @@ void scale(T* dst, const T* src, std::int64_t n, const Product& c, Walk walk) {
         const auto by = Vec::set(c.plain);
         transform<Widened<T>>(dst, src, n, walk, [=](Vec::F64 x, std::int64_t, int) { return Vec::mul(x, by); });
     } else {
-        const float by = c.narrow == c.narrow ? c.narrow : __builtin_nanf("");  // see Plain::store
-        scale_narrow(dst, src, n, Vec::set32(by), walk);
+        const auto by = narrow_factor(c);
+        transform<Narrow<T>>(dst, src, n, walk,
+                             [=](typename Narrow<T>::V x, std::int64_t, int) { return times(x, by); });
     }
 }
 

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # make demo    train a network with and without clipping      make test    every check that CI runs
-# make bench   the ruler: fastclip against the memory limit, NumPy and PyTorch
+# make bench   fastclip against other libraries and the memory's limit: half an hour; renews README.md and docs/
+# make bars    the ruler: fastclip held to its bars
 PYTHON ?= python3
 BIN = .venv/bin
 SOURCES = pyproject.toml CMakeLists.txt README.md $(shell find csrc python -type f -not -name '*.so' -not -name '*.pyc')
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bars clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo.stamp
@@ -23,8 +24,11 @@ lint: .venv/test.stamp
 	$(BIN)/clang-format --dry-run --Werror $$(find csrc benchmarks tests -name '*.[ch]pp')
 
 bench: .venv/test.stamp
-	$(BIN)/python benchmarks/run.py $(BENCH_OPTIONS)
+	$(BIN)/fastclip bench --json benchmarks/results/bench.json --plot docs/plots $(BENCH_OPTIONS)
 	$(BIN)/python benchmarks/page.py
+
+bars: .venv/test.stamp
+	$(BIN)/python benchmarks/run.py $(BARS_OPTIONS)
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -34,7 +38,7 @@ $(BIN)/python:
 	touch $@
 
 .venv/test.stamp: $(BIN)/python $(SOURCES)
-	FASTCLIP_REQUIRE_NATIVE=1 $(BIN)/pip install --quiet --disable-pip-version-check '.[demo,test,peers]'
+	FASTCLIP_REQUIRE_NATIVE=1 $(BIN)/pip install --quiet --disable-pip-version-check '.[demo,test,bench,peers]'
 	touch $@ .venv/demo.stamp
 
 clean:

@@ -190,9 +190,10 @@ def render(run: dict[str, Any], comparison: Record | None = None) -> str:
         + "\n",
         *([part(comparison)] if comparison else []),
         "## To repeat it\n",
-        "`make bench`, on an idle machine; `benchmarks/README.md` says how it measures. To publish a run:\n",
-        "    make bench BENCH_OPTIONS='--json benchmarks/results/ruler.json' && .venv/bin/python benchmarks/page.py\n",
-        "The comparison with other libraries is a run of `fastclip bench --json benchmarks/results/bench.json`.\n",
+        "On an idle machine; `benchmarks/README.md` says how it measures.\n",
+        "    make bench                                                    # the comparison with other libraries\n"
+        "    make bars BARS_OPTIONS='--json benchmarks/results/ruler.json'  # the bars\n"
+        "    .venv/bin/python benchmarks/page.py                           # this page\n",
     ]
     return "\n".join(parts)
 

@@ -66,9 +66,9 @@ double to_dtype(DType dtype, double x) {
     }
 }
 
-// A number that NumPy takes into the array's own dtype: Python's (no subclass), or a scalar of that dtype. Not NaN, and
-// not one that overflows there, for which NumPy warns.
-std::optional<double> scalar_bound(PyObject* object, const PyArray_Proxy* array, DType dtype) {
+// A number that NumPy takes into the elements' own dtype: Python's (no subclass), or a scalar of that dtype. Not NaN,
+// and not one that overflows there, for which NumPy warns.
+std::optional<double> scalar_bound(PyObject* object, const PyObject* type, DType dtype) {
     double x;
     if (PyFloat_CheckExact(object)) {
         x = PyFloat_AS_DOUBLE(object);
@@ -77,8 +77,7 @@ std::optional<double> scalar_bound(PyObject* object, const PyArray_Proxy* array,
         const long long whole = PyLong_AsLongLongAndOverflow(object, &overflow);
         if (overflow || std::llabs(whole) > 1ll << 53) return std::nullopt;
         x = static_cast<double>(whole);
-    } else if (reinterpret_cast<PyObject*>(Py_TYPE(object)) ==
-               py::detail::array_descriptor1_proxy(array->descr)->typeobj) {
+    } else if (reinterpret_cast<PyObject*>(Py_TYPE(object)) == type) {
         x = PyFloat_AsDouble(object);
         if (x == -1.0 && PyErr_Occurred()) {
             PyErr_Clear();
@@ -92,22 +91,17 @@ std::optional<double> scalar_bound(PyObject* object, const PyArray_Proxy* array,
     return r;
 }
 
+PyObject* hand_back() { return Py_NewRef(Py_NotImplemented); }
+
 struct Bounds {
     double lo = -INFINITY, hi = INFINITY;
     const PyArray_Proxy *lows = nullptr, *highs = nullptr;
 };
 
-bool read_bounds(PyObject* low, PyObject* high, const PyArray_Proxy* array, DType dtype, Bounds& bounds) {
-    if (low == Py_None && high == Py_None) return false;
-    bounds.lows = as_array(low);
-    bounds.highs = as_array(high);
-    if (bounds.lows && bounds.highs)
-        return dense(bounds.lows) && dense(bounds.highs) && same_form(array, bounds.lows) &&
-               same_form(array, bounds.highs);
-    if (bounds.lows || bounds.highs) return false;
+bool read_numbers(PyObject* low, PyObject* high, const PyObject* type, DType dtype, Bounds& bounds) {
     for (const auto& [object, bound] : {std::pair{low, &bounds.lo}, std::pair{high, &bounds.hi}}) {
         if (object == Py_None) continue;
-        const std::optional<double> x = scalar_bound(object, array, dtype);
+        const std::optional<double> x = scalar_bound(object, type, dtype);
         if (!x) return false;
         // With one bound NumPy calls minimum or maximum, which may give a zero of either sign for two zeros.
         if (*x == 0.0 && (low == Py_None || high == Py_None)) return false;
@@ -118,13 +112,45 @@ bool read_bounds(PyObject* low, PyObject* high, const PyArray_Proxy* array, DTyp
     return bounds.hi != 0.0;  // whose sign elements of -0.0 would take: not as our clamp has it
 }
 
-PyObject* hand_back() { return Py_NewRef(Py_NotImplemented); }
+bool read_bounds(PyObject* low, PyObject* high, const PyArray_Proxy* array, DType dtype, Bounds& bounds) {
+    if (low == Py_None && high == Py_None) return false;
+    bounds.lows = as_array(low);
+    bounds.highs = as_array(high);
+    if (bounds.lows && bounds.highs)
+        return dense(bounds.lows) && dense(bounds.highs) && same_form(array, bounds.lows) &&
+               same_form(array, bounds.highs);
+    if (bounds.lows || bounds.highs) return false;
+    return read_numbers(low, high, py::detail::array_descriptor1_proxy(array->descr)->typeobj, dtype, bounds);
+}
+
+PyObject* float64_type;  // numpy.float64, which the result for a Python float is
+PyObject* float32_type;
+
+// A number: NumPy makes a 0-d array of it, and of the result a scalar, which takes it seven times as long.
+PyObject* clip_number(PyObject* a, PyObject* low, PyObject* high) {
+    const auto* given = reinterpret_cast<PyObject*>(Py_TYPE(a));
+    const bool narrow = given == float32_type;
+    if (!narrow && !PyFloat_CheckExact(a) && given != float64_type) return hand_back();
+    if (low == Py_None && high == Py_None) return hand_back();
+    PyObject* type = narrow ? float32_type : float64_type;
+    const double x = PyFloat_AsDouble(a);
+    Bounds bounds;
+    // NaN keeps its sign and payload, and zeros their signs, as only NumPy knows.
+    if (!read_numbers(low, high, type, narrow ? DType::f32 : DType::f64, bounds) || std::isnan(x) || x == 0.0)
+        return hand_back();
+    PyObject* clipped = PyFloat_FromDouble(x < bounds.lo ? bounds.lo : x > bounds.hi ? bounds.hi : x);
+    if (!clipped) return nullptr;
+    calls_served.fetch_add(1, std::memory_order_relaxed);
+    PyObject* result = PyObject_CallOneArg(type, clipped);
+    Py_DECREF(clipped);
+    return result;
+}
 
 // clip(a, a_min, a_max, out)
 PyObject* clip(PyObject*, PyObject* const* args, Py_ssize_t count) {
     if (count != 4) return hand_back();
     const PyArray_Proxy* array = as_array(args[0]);
-    if (!array) return hand_back();
+    if (!array) return args[3] == Py_None ? clip_number(args[0], args[1], args[2]) : hand_back();
     const std::optional<Buffer> src = dense(array);
     Bounds bounds;
     if (!src || !read_bounds(args[1], args[2], array, src->dtype, bounds)) return hand_back();
@@ -171,6 +197,9 @@ PyMethodDef method = {"clip", reinterpret_cast<PyCFunction>(reinterpret_cast<voi
 }  // namespace
 
 void bind_clip(py::module_& m) {
+    const py::module_ numpy = py::module_::import("numpy");
+    float64_type = py::object(numpy.attr("float64")).release().ptr();
+    float32_type = py::object(numpy.attr("float32")).release().ptr();
     m.attr("clip") = py::reinterpret_steal<py::object>(PyCFunction_NewEx(&method, nullptr, nullptr));
 }
 

@@ -100,6 +100,25 @@ def test_numbers(dtype, bounds):
     same(lambda: ((x.copy(), *[dtype(b) if b is not None else None for b in bounds]), {}))
 
 
+@pytest.mark.parametrize("kind", [float, np.float64, np.float32])
+@pytest.mark.parametrize("bounds", BOUNDS, ids=str)
+def test_floats(kind, bounds):
+    """Of Python and NumPy: natively, but for zeros, NaN, and what NumPy treats in its own way."""
+    for value in values(np.float32 if kind is np.float32 else np.float64, 20).tolist():
+        natively = not math.isnan(value) and value != 0.0 and math.isfinite(kind(value))
+        same(lambda x=kind(value): ((x, *bounds), {}), natively=True if natively else None)
+        same(lambda x=kind(value): ((x,), {"a_min": bounds[0], "a_max": bounds[1]}))
+
+
+@pytest.mark.parametrize(
+    "value", [True, 3, 2**70, 1j, np.float16(3), np.longdouble(3), np.array(3.0), [3.0], "a"], ids=str
+)
+def test_other_numbers(value):
+    same(lambda: ((value, -1.0, 1.0), {}))
+    same(lambda: ((3.0, value, None), {}))
+    same(lambda: ((np.float32(3.0), value, 5.0), {}))
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_in_place(dtype):
     def make():

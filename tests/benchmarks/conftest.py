@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Make the benchmarks importable: they are no part of the installed package."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,10 +14,12 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 @pytest.fixture
 def need():
-    """Skip the test if a peer cannot run here."""
+    """Skip the test if a peer cannot run here; fail where the extra `peers` is said to be installed but is not."""
 
     def skip(name):
         if lacks := PEERS[name].lacks:
+            outside = name == "timm" or PEERS[name].gpu  # see pyproject.toml
+            assert outside or not os.environ.get("FASTCLIP_REQUIRE_PEERS"), f"{name}: {lacks}"
             pytest.skip(f"{name}: {lacks}")
 
     return skip

@@ -4,7 +4,7 @@
 import importlib.util
 
 ROUNDS = 30  # with fewer the interval of a median is wide: of 30 it goes from the 10th to the 21st
-SECONDS = 20.0  # for each row, which suffices for 30 rounds of all but the largest
+SECONDS = 10.0  # for each row, which suffices for 30 rounds of all but the largest; half an hour for everything
 SWEEPS = ("size", "threads", "cache")
 
 

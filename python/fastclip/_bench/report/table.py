@@ -26,9 +26,9 @@ _LONG = 8  # letters beyond which a heading is broken between its words
 _BAD = re.compile(rf".* ?(WRONG|{re.escape(WRONG)}|SLOWER)$")
 
 
-def console(file: TextIO = sys.stdout) -> Console:
+def console(file: TextIO | None = None) -> Console:
     """Return the terminal, or a file or pipe of a fixed width."""
-    made = Console(file=file, highlight=False)
+    made = Console(file=file or sys.stdout, highlight=False)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = WIDTH
     return made

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-3-Clause
+import json
+
+import pytest
+
+import fastclip
+from fastclip._bench import accuracy, limit, sweeps
+from fastclip._bench.cases import WORKLOADS
+from fastclip._bench.contestants import OPERATIONS
+from fastclip._bench.intervals import MIN_SAMPLES
+from fastclip._bench.peers import PEERS
+from fastclip._bench.record import load
+from fastclip._bench.session import Orders, Session
+from fastclip._bench.sweeps import Step, named, sweep
+
+
+class Progress:
+    def __init__(self, stop_at=None):
+        self.stop_at, self.steps, self.said = stop_at, 0, []
+
+    def begin(self, steps):
+        self.steps = steps
+
+    def next(self, what):
+        if what == self.stop_at:
+            raise KeyboardInterrupt
+        self.said.append(what)
+
+
+def run(steps, peers=("fastclip", "numpy"), progress=None, largest=0):
+    progress = progress or Progress()
+    session = Session(Orders(steps, peers, rounds=MIN_SAMPLES, seconds=1e-3, largest=largest), progress)
+    session.run()
+    return session.record, progress
+
+
+@pytest.fixture(autouse=True)
+def no_long_measurement_of_the_bandwidth(monkeypatch):
+    monkeypatch.setattr("fastclip._bench.session.BANDWIDTH_BYTES", 1 << 20)
+
+
+def test_a_record_is_whole_and_can_be_loaded(tmp_path):
+    steps = [*named(["clip_10"], ["positional"]), *named(["rl_policy"], ["within", "clip_new", "value"])]
+    record, progress = run(steps, largest=1000)
+    assert not record["interrupted"]
+    assert progress.steps == len(progress.said) == 1 + 2 + 5 + 3
+    (tmp_path / "run.json").write_text(json.dumps(record, allow_nan=False))
+    assert load(tmp_path / "run.json") == json.loads(json.dumps(record))
+    assert [(row["workload"], row["operation"]) for row in record["rows"]] == [
+        ("clip_10", "positional"),
+        ("rl_policy", "within"),
+        ("rl_policy", "value"),
+    ]
+    for row in record["rows"]:
+        assert set(row["errors"]) == {"fastclip", "numpy"} <= set(row["seconds"])
+        assert all(len(times) >= MIN_SAMPLES for times in row["seconds"].values())
+        assert row["wrong"] == {}
+        assert ("limit" in row["seconds"]) == (row["workload"] == "rl_policy")
+    assert set(record["bandwidth"]) == set(limit.PASSES)
+    assert all(gb > 0 for by_threads in record["bandwidth"].values() for gb in by_threads.values())
+    assert record["environment"]["fastclip"]["isa"] == fastclip.show_config()["isa"]
+
+
+def test_who_is_wrong_is_told_in_words_and_has_no_number_that_json_lacks():
+    record, _ = run([], largest=1000)
+    (huge,) = [entry for entry in record["accuracy"] if entry["case"] == "all 1e20"]
+    assert huge["errors"] == {"fastclip": 0.0, "numpy": None}
+    assert huge["wrong"] == {"numpy": "norm not finite"}
+    (tiny,) = [entry for entry in record["accuracy"] if entry["case"] == "all 1e-25"]
+    assert tiny["errors"]["numpy"] == 1.0
+    assert tiny["wrong"] == {"numpy": "norm off by 1.0e+00"}
+    assert all("fastclip" not in entry["wrong"] for entry in record["accuracy"])
+    assert all(entry["exact"] > 0 for entry in record["accuracy"])
+
+
+def test_an_interrupt_leaves_what_is_done():
+    steps = list(named(["rl_policy"], ["within", "clip"]))
+    record, _ = run(steps, progress=Progress(stop_at="rl_policy, clip"))
+    assert record["interrupted"]
+    assert [row["operation"] for row in record["rows"]] == ["within"]
+
+
+def test_an_isolated_peer_is_asked_and_timed(need):
+    need("optax")
+    record, _ = run(list(named(["rl_policy"], ["within"])), ["fastclip", "optax"], largest=1000)
+    (row,) = record["rows"]
+    assert row["errors"]["optax"] < 1e-6
+    assert len(row["seconds"]["optax"]) == len(row["seconds"]["fastclip"])
+    errors = {entry["case"]: entry["errors"]["optax"] for entry in record["accuracy"] if "optax" in entry["errors"]}
+    assert errors["uniform"] < 1e-6
+    assert errors["all 1e20"] is None
+
+
+def test_threads_are_set_for_a_row_and_given_back():
+    before = fastclip.show_config()["threads"]
+    try:
+        fastclip.set_num_threads(3)
+        steps = [step for step in sweep("threads", list(OPERATIONS)) if step.threads == 1]
+        assert {step.operation for step in steps} == {"within", "clip"}
+        assert not any(step.takes("numpy") for step in steps)
+        record, _ = run([Step(WORKLOADS["rl_policy"], "within", "threads", threads=1)], ["fastclip", "numpy"])
+        (row,) = record["rows"]
+        assert row["threads"] == 1
+        assert "numpy" not in row["seconds"]
+        assert row["limit_loops"]["read"].endswith("1 thread")
+        assert fastclip.show_config()["threads"] == 3
+    finally:
+        fastclip.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in PEERS.items() if entry.threads])
+def test_a_peer_takes_a_number_of_threads(need, name):
+    from fastclip._bench.peers import set_threads
+
+    need(name)
+    before = set_threads(name, 1)
+    assert set_threads(name, before) == 1
+    assert before >= 1
+
+
+def test_cold_calls_find_the_caches_empty():
+    """Of 4 MB, which the last level holds: a cold read takes longer in every round."""
+    workload = WORKLOADS["cache_4mb"]
+    record, _ = run([Step(workload, "within"), Step(workload, "within", "cache", "cold")])
+    warm, cold = record["rows"]
+    assert (warm["cache"], cold["cache"]) == ("warm", "cold")
+    assert min(cold["seconds"]["fastclip"]) > min(warm["seconds"]["fastclip"])
+
+
+def test_sizes_are_told_and_end_where_the_memory_does(monkeypatch):
+    steps = list(sweep("size", ["within"]))
+    assert [step.workload.nbytes for step in steps] == [size for size in sweeps.SIZES if 6 * size <= sweeps._memory()]
+    assert steps[0].workload.nbytes == 1 << 10
+    monkeypatch.setattr(sweeps, "_memory", lambda: 6 << 20)
+    assert [step.workload.nbytes for step in sweep("size", ["within"])][-1] == 1 << 20
+
+
+def test_large_data_is_not_copied_into_every_process():
+    large = Step(sweeps.Workload("one array", "memory", ((1 << 28,),)), "within", "size")
+    small = Step(sweeps.Workload("one array", "memory", ((1 << 20,),)), "within", "size")
+    assert PEERS["optax"].isolated
+    assert not large.takes("optax")
+    assert small.takes("optax")
+    assert large.takes("numpy")
+    assert Step(WORKLOADS["gpt2"], "within").takes("optax")
+    assert not Step(WORKLOADS["rl_policy"], "within", "cache", "cold").takes("optax")
+
+
+def test_inputs_are_what_they_say():
+    found = list(accuracy.inputs(1000))
+    assert [(given.case, given.elements) for given in found if given.group == "size"] == [
+        ("all 0.1", 1000),
+        ("uniform", 1000),
+    ]
+    for given in found:
+        (array,) = given.arrays()
+        assert array.size == given.elements
+    assert {given.dtype for given in found} == {"f16", "f32", "f64"}

@@ -27,8 +27,8 @@ def clip(
     """Clip the elements of an array to [a_min, a_max] as `numpy.clip` does.
 
     Native for float16, float32 and float64 arrays of one or more dimensions in C or Fortran order, with bounds that are
-    None, numbers or arrays of the same shape and dtype; and for a float, of Python or NumPy, between numbers. Everything
-    else is NumPy's own result, or its error; `show_config()["calls"]` counts both.
+    None, numbers or arrays of the same shape and dtype; and for a float, of Python or NumPy, between numbers. All else
+    is NumPy's own result, or its error; `show_config()["calls"]` counts both.
 
     Args:
         a: an array of any shape, or what `np.asarray` takes.

@@ -104,15 +104,15 @@ def missing() -> dict[str, str]:
 
 
 def versions(names: Sequence[str]) -> dict[str, str]:
-    """Return the versions of installed peers, of their packages' records alone: nothing is imported."""
+    """Return the versions of installed peers' modules, of their packages' records alone: nothing is imported."""
     packages = metadata.packages_distributions()
     found = {}
     for name in names:
         needs = PEERS[name].needs
         if needs in packages:
-            found[name] = metadata.version(packages[needs][0])
+            found[needs] = metadata.version(packages[needs][0])
         elif needs == "fastclip":  # run from a source tree
-            found[name] = str(importlib.import_module(needs).__version__)
+            found[needs] = str(importlib.import_module(needs).__version__)
     return found
 
 

@@ -42,7 +42,7 @@ OPERATIONS = {
     "per_example": "each example by norm",
     "adaptive": "adaptive",
     "positional": "clip(a, lo, hi)",
-    "keywords": "clip(a, a_min=lo, a_max=hi)",
+    "keywords": "clip, by keywords",
 }
 
 BYTES = {"GB": 1 << 30, "MB": 1 << 20, "KB": 1 << 10, "B": 1}  # of caches, and of sizes that are powers of 2

@@ -101,8 +101,9 @@ def _details(rows: Sequence[Row]) -> Section:
         heads = (
             title(row),
             operation(row["operation"]),
-            f"{count(row['arrays'], 'array')}, {size(row['bytes'])}{dtype}",
-            f"{count(row['rounds'], 'round')}, {count(row['threads'], 'thread')}",
+            count(row["arrays"], "array"),
+            f"{size(row['bytes'])}{dtype}",
+            count(row["rounds"], "round"),
         )
         groups.append(Group(heads, [_detail(row, name) for name in in_order(row["seconds"])]))
     numbers = ("time", "x limit", "x fastclip", "error of norm")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-NATIVE_ONLY = ["test_large.py", "test_lifetime.py", "test_processes.py"]
+NATIVE_ONLY = ["test_large.py", "test_lifetime.py", "test_processes.py", "test_rows.py"]
 
 PREAMBLE = """
 import math, os, sys, threading, time

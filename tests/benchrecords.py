@@ -118,6 +118,7 @@ def record(rows=None, peers=tuple(PEERS), missing=None, **fields):
         "bandwidth": {kind: {"1": one, "2": 1.6 * one} for kind, one in (("read", 15.1), ("write", 11.2))},
         "rows": rows,
         "accuracy": _accuracies(peers),
+        "failed": {},
         "missing": {"cupy": "pip install cupy-cuda12x"} if missing is None else missing,
         "interrupted": False,
         **fields,

@@ -237,3 +237,13 @@ def test_every_clip_by_value_moves_values(operation):
         assert (arrays[0] != before).any()
     clipped = arrays if operation == "value" else arrays[:1]
     assert max(float(np.abs(array).max()) for array in clipped) == np.float32(values.bound)
+
+
+def test_who_clips_below_the_limit_does_not_leave_the_next_one_idle():
+    """torch divides by the norm and 1e-6, which is a tenth of a norm of 1e-5."""
+    arrays = [np.full(100, 1e-6, np.float32)]
+    values = values_of(arrays)
+    theirs, ours = (start_clip(bind(peer, arrays), values) for peer in ("torch", "fastclip"))
+    for _ in range(3):
+        theirs.sample(2)
+        assert ours.sample(2) > 0

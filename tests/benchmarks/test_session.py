@@ -91,6 +91,32 @@ def test_an_isolated_peer_is_asked_and_timed(need):
     assert errors["all 1e20"] is None
 
 
+def test_a_row_that_fails_is_told_and_the_others_remain(monkeypatch):
+    from fastclip._bench.peers import fastclip as ours
+
+    bind = ours.bind
+
+    def broken(arrays):
+        if len(arrays) > 1:
+            raise MemoryError("no room")
+        return bind(arrays)
+
+    monkeypatch.setattr(ours, "bind", broken)
+    record, _ = run(list(named(["rl_policy", "clip_10"], ["within", "positional"])))
+    assert list(record["failed"]) == ["rl_policy, within"]
+    assert "no room" in record["failed"]["rl_policy, within"]
+    assert [row["workload"] for row in record["rows"]] == ["clip_10"]
+    assert not record["interrupted"]
+
+
+def test_without_the_native_loops_there_is_no_limit_and_everything_else(monkeypatch, tmp_path):
+    """As where fastclip was installed without a compiler."""
+    monkeypatch.setattr(limit, "LIBRARY", tmp_path / "none.so")
+    record, _ = run(list(named(["rl_policy", "clip_10"], ["within", "positional"])))
+    assert record["bandwidth"] == {}
+    assert [set(row["seconds"]) for row in record["rows"]] == [{"fastclip", "numpy"}] * 2
+
+
 def test_threads_are_set_for_a_row_and_given_back():
     before = fastclip.show_config()["threads"]
     try:

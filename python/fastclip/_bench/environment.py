@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fastclip._bench.limit import usable_cores
 from fastclip._bench.peers import versions
 
 
@@ -42,7 +43,7 @@ def environment(peers: Sequence[str]) -> dict[str, Any]:
     """Return a record for the JSON: machine, compiler, versions, commit, threads, load."""
     record: dict[str, Any] = {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "caches": caches(),
         "huge_pages": _huge_pages(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

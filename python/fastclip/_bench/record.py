@@ -52,6 +52,7 @@ class Record(TypedDict):
     bandwidth: dict[str, dict[str, float]]  # by "read", "write", "copy", then threads: GB of data per second
     rows: list[Row]
     accuracy: list[Accuracy]
+    failed: dict[str, str]  # the rows that could not be measured, and why
     missing: dict[str, str]  # the peers that are not installed, and the command that installs them
     interrupted: bool
 

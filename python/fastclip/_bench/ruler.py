@@ -174,7 +174,6 @@ def measure(
     as well; copies have none and count as they are.
     """
     passes = OPERATIONS[operation].passes if available() else ()
-    probe = Probe(arrays if passes else ())
     turns = Turns(conditions.seed)
     limit_loops: dict[str, list[str]] = {}
     stream_loops: dict[str, list[str]] = {}
@@ -186,7 +185,9 @@ def measure(
         return Here(conditions.apply(OPERATIONS[operation].start(bind(name, arrays), values)))
 
     with no_collection():
+        probe = Probe(arrays) if passes else None
         for kind in passes:
+            assert probe
             limit_loops[kind] = _join_loops(turns, probe, kind, 1, conditions)
             stream_loops[kind] = limit_loops[kind]
             if kind != "copy":

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastclip._bench import accuracy
 from fastclip._bench.cases import FloatArray, Workload
+from fastclip._bench.checks import reason
 from fastclip._bench.environment import environment
 from fastclip._bench.exact import WRONG, exact_norm
 from fastclip._bench.isolation import Processes
@@ -56,6 +57,7 @@ class Session:
             bandwidth={},
             rows=[],
             accuracy=[],
+            failed={},
             missing={name: how for name, how in missing().items() if name not in orders.peers},
             interrupted=True,
         )
@@ -84,7 +86,10 @@ class Session:
                     if step.workload != made:
                         arrays.clear()  # before as many are made
                         made, arrays = step.workload, step.workload.arrays(self.orders.seed)
-                    self._measure(step, arrays, processes)
+                    try:
+                        self._measure(step, arrays, processes)
+                    except Exception as error:  # one row less, not half an hour's work
+                        self.record["failed"][step.text] = reason(error)
             self.record["interrupted"] = False
         except KeyboardInterrupt:
             return

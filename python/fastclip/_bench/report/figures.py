@@ -83,6 +83,7 @@ def warnings(record: Record) -> list[str]:
     """Say what makes the numbers less sure."""
     said = []
     rows: Sequence[Row] = record["rows"]
+    said += [f"FAILED {row}: {why}" for row, why in record["failed"].items()]
     if record["interrupted"]:
         said.append("Interrupted: this is what had been measured until then.")
     noisy = sorted((row for row in rows if row["noise"] > NOISY), key=lambda row: -row["noise"])

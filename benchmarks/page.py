@@ -22,6 +22,7 @@ from fastclip._bench.report.formats import duration, error, operation, over, siz
 _ROOT = Path(__file__).resolve().parents[1]
 RESULT = _ROOT / "benchmarks" / "results" / "ruler.json"
 COMPARISON = RESULT.with_name("bench.json")
+PLOTS = _ROOT / "docs" / "plots"
 PAGE = _ROOT / "docs" / "performance.md"
 README = _ROOT / "README.md"
 
@@ -156,6 +157,12 @@ def _groups(operations: list[dict[str, Any]]) -> Iterator[str]:
             yield "\n".join(_table(rows)) + "\n"
 
 
+def _plots() -> Iterator[str]:
+    """Show the plots that were written with the published comparison."""
+    for path in sorted(PLOTS.glob("*.png")):
+        yield f"![{path.stem.replace('-', ' ')}](plots/{path.name})\n"
+
+
 def render(run: dict[str, Any], comparison: Record | None = None) -> str:
     """Lay out a run of the ruler, and one of `fastclip bench`, as a page."""
     machine = run["environment"]
@@ -188,7 +195,7 @@ def render(run: dict[str, Any], comparison: Record | None = None) -> str:
             for row in run["memory"]
         )
         + "\n",
-        *([part(comparison)] if comparison else []),
+        *([part(comparison), *_plots()] if comparison else []),
         "## To repeat it\n",
         "On an idle machine; `benchmarks/README.md` says how it measures.\n",
         "    make bench                                                    # the comparison with other libraries\n"

@@ -73,6 +73,16 @@ def test_who_is_wrong_is_told_in_words_and_has_no_number_that_json_lacks():
     assert all(entry["exact"] > 0 for entry in record["accuracy"])
 
 
+def test_nobody_is_judged_by_what_another_one_left(need):
+    """NumPy finds an infinite norm of 1e20 and makes zeros of it; numba adds up in f64."""
+    need("numba")
+    record, _ = run([], ["fastclip", "numpy", "numba"], largest=1000)
+    (huge,) = [entry for entry in record["accuracy"] if entry["case"] == "all 1e20"]
+    assert huge["errors"]["numpy"] is None
+    assert record["accuracy"][0]["errors"]["numba"] < 1e-6
+    assert huge["errors"]["numba"] != 1.0  # of a norm of 0
+
+
 def test_an_interrupt_leaves_what_is_done():
     steps = list(named(["rl_policy"], ["within", "clip"]))
     record, _ = run(steps, progress=Progress(stop_at="rl_policy, clip"))

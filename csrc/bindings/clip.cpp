@@ -135,9 +135,8 @@ PyObject* clip_number(PyObject* a, PyObject* low, PyObject* high) {
     PyObject* type = narrow ? float32_type : float64_type;
     const double x = PyFloat_AsDouble(a);
     Bounds bounds;
-    // NaN keeps its sign and payload, and zeros their signs, as only NumPy knows.
-    if (!read_numbers(low, high, type, narrow ? DType::f32 : DType::f64, bounds) || std::isnan(x) || x == 0.0)
-        return hand_back();
+    // NaN keeps its sign and payload, as only NumPy knows.
+    if (!read_numbers(low, high, type, narrow ? DType::f32 : DType::f64, bounds) || std::isnan(x)) return hand_back();
     PyObject* clipped = PyFloat_FromDouble(x < bounds.lo ? bounds.lo : x > bounds.hi ? bounds.hi : x);
     if (!clipped) return nullptr;
     calls_served.fetch_add(1, std::memory_order_relaxed);

@@ -19,7 +19,7 @@ template <class T>
 class Turns {
   public:
     Turns(const Waiting& w, std::int64_t n) : w_(w), n_(n) {
-        if (!w.dst || w.by.use_plain) return;
+        if (!w.dst || w.by.use_plain || n < kTurn) return;  // all of it in finish()
         constexpr std::uintptr_t kBytes = As::kWidth * sizeof(T);
         const std::uintptr_t beyond = reinterpret_cast<std::uintptr_t>(w.dst) % kBytes;
         first_ = done_ = beyond ? static_cast<std::int64_t>((kBytes - beyond) / sizeof(T)) : 0;

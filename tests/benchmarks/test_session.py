@@ -4,7 +4,7 @@ import json
 import pytest
 
 import fastclip
-from fastclip._bench import accuracy, limit, sweeps
+from fastclip._bench import accuracy, cold, limit, sweeps
 from fastclip._bench.cases import WORKLOADS
 from fastclip._bench.contestants import OPERATIONS
 from fastclip._bench.intervals import MIN_SAMPLES
@@ -154,13 +154,37 @@ def test_a_peer_takes_a_number_of_threads(need, name):
     assert before >= 1
 
 
-def test_cold_calls_find_the_caches_empty():
-    """Of 4 MB, which the last level holds: a cold read takes longer in every round."""
-    workload = WORKLOADS["cache_4mb"]
-    record, _ = run([Step(workload, "within"), Step(workload, "within", "cache", "cold")])
-    warm, cold = record["rows"]
-    assert (warm["cache"], cold["cache"]) == ("warm", "cold")
-    assert min(cold["seconds"]["fastclip"]) > min(warm["seconds"]["fastclip"])
+def test_the_caches_are_emptied_before_each_cold_call(monkeypatch):
+    done = []
+
+    class Room:
+        def sum(self):
+            done.append("emptied")
+
+    class Contestant:
+        def sample(self, calls):
+            done.append(calls)
+            return 2.0
+
+    monkeypatch.setattr(cold, "_room", Room)
+    assert cold.Cold(Contestant()).sample(3) == 2.0
+    assert done == ["emptied", 1] * 3
+    assert cold.Cold(Contestant()).sample(10**6) == 2.0
+    assert done == ["emptied", 1] * (3 + cold.CALLS)
+
+
+def test_what_empties_the_caches_is_larger_than_all(monkeypatch):
+    room = cold._room.__wrapped__
+    monkeypatch.setattr(cold, "caches", lambda: {"L1d": "32K", "L3": "3M"})
+    assert room().nbytes == 6 << 20
+    monkeypatch.setattr(cold, "caches", dict)
+    assert room().nbytes == 64 << 20
+
+
+def test_a_cold_row_is_told_as_such():
+    (row,) = run([Step(WORKLOADS["cache_1mb"], "within", "cache", "cold")])[0]["rows"]
+    assert row["cache"] == "cold"
+    assert row["calls_per_sample"]["fastclip"] >= 1
 
 
 def test_sizes_are_told_and_end_where_the_memory_does(monkeypatch):

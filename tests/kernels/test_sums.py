@@ -245,13 +245,19 @@ def test_the_bound_below_which_squares_of_bf16_are_added_as_f64(isa):
 
 
 def test_the_first_square_of_a_pair_of_bf16_is_not_rounded(isa):
+    """A pair of 2^-150 and 2.25 * 2^-150, of which f32 makes 2^-149, is 1.5 * 2^-149, a tie, hence 2^-148.
+
+    Were the first square rounded, too, it would be 0, and the pair 2^-149.
+    """
     n = 16384
     x = np.zeros(n, BF16)
-    x[:-128:2], x[1:-128:2] = 2.0**-75, 1.5 * 2.0**-75  # 2^-150 and 2.25 * 2^-150, of which f32 makes 2^-149
-    pair = 2.0**-148  # 1.5 * 2^-149 is a tie, and becomes even; had the first become 0, it would be 2^-149
-    x[-1] = 2.0**-44
-    assert _core.kernel_sumsq(isa, x, 1.0) == in_order("sumsq", x)
-    assert in_order("sumsq", x)[0] - 2.0**-88 == pytest.approx((n - 128) / 2 * pair, rel=2.0**-10)
+    x[:-128:2], x[1:-128:2] = 2.0**-75, 1.5 * 2.0**-75
+    x[-1] = 2.0**-43  # the sum just reaches n * 2^-100, so pairs count
+    rest = np.square(x[-128:].astype(F64))
+    fused, rounded = (order_lanes(np.full((4, 254, 8), pair), rest) for pair in (2.0**-148, 2.0**-149))
+    assert _core.kernel_sumsq(isa, x, 1.0) == in_order("sumsq", x) == fused
+    assert fused[0] >= n * 2.0**-100
+    assert len({fused, rounded, exact_squares(x)}) == 3
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int16, np.uint16, "V2", np.complex64, ">f4", ">f2"])

@@ -24,7 +24,10 @@ lint: .venv/test.stamp
 	$(BIN)/clang-format --dry-run --Werror $$(find csrc benchmarks tests -name '*.[ch]pp')
 
 bench: .venv/test.stamp
-	$(BIN)/fastclip bench --json benchmarks/results/bench.json --plot docs/plots $(BENCH_OPTIONS)
+	rm -rf build/bench
+	$(BIN)/fastclip bench --json build/bench/bench.json --plot build/bench/plots $(BENCH_OPTIONS)
+	mkdir -p benchmarks/results && cp build/bench/bench.json benchmarks/results/
+	rm -rf docs/plots && cp -r build/bench/plots docs/plots
 	$(BIN)/python benchmarks/page.py
 
 bars: .venv/test.stamp

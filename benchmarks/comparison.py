@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fastclip._bench.record import Record, Row
-from fastclip._bench.report.figures import machine, median, peers, point
+from fastclip._bench.report.figures import machine, median, peers, point, warnings
 from fastclip._bench.report.formats import count, duration, label, operation, over, size, times
 from fastclip._bench.report.markdown import body, rows
 
@@ -40,9 +40,7 @@ def _lines(chosen: list[Row], others: list[str]) -> Iterator[tuple[str, ...]]:
             duration(median(row, "fastclip")),
             over(point(row, "fastclip", "limit")) if "limit" in seconds else "",
             *(
-                times(point(row, name, "fastclip")) + (" (wrong norm)" if name in wrong else "")
-                if name in seconds
-                else ""
+                times(point(row, name, "fastclip")) + (" (wrong)" if name in wrong else "") if name in seconds else ""
                 for name in others
             ),
         )
@@ -53,11 +51,12 @@ def table(record: Record) -> str:
     chosen = _chosen(record)
     others = [name for name in peers(chosen) if name != "fastclip"]
     columns = ("gradients", "", "fastclip", "x limit", *map(label, others))
+    beware = "".join(f"{line}\n" for line in warnings(record))
     return (
         rows(columns, _lines(chosen, others), len(columns) - 2)
         + "\n*x limit*: the time over that of a plain native loop over the same memory. Under a library's name: how\n"
         "many times slower than fastclip it is. [docs/performance.md](docs/performance.md) has the intervals.\n"
-        f"Measured on {'; '.join(machine(record['environment']))}.\n"
+        f"Measured on {'; '.join(machine(record['environment']))}.\n{beware}"
     )
 
 

@@ -71,7 +71,7 @@ MAY_IMPORT = {
 }
 THIRD_PARTY = {"_rules": set(), "_cli": set(), "__init__": set(), "__main__": set(), "_foreign": {"numpy", "ml_dtypes"}}
 THIRD_PARTY |= {"_demo": {"numpy", "sklearn", "matplotlib", "rich"}}
-THIRD_PARTY["_bench"] = {"numpy", "scipy", "torch", "tensorflow", "jax", "optax", "numba", "thinc", "opacus", "timm"}
+THIRD_PARTY["_bench"] = {"numpy", "scipy", "torch", "tensorflow", "jax", "optax", "numba", "thinc", "opacus"}
 THIRD_PARTY["_bench"] |= {"cupy", "rich", "matplotlib"}
 
 

@@ -18,8 +18,7 @@ def need():
 
     def skip(name):
         if lacks := PEERS[name].lacks:
-            outside = name == "timm" or PEERS[name].gpu  # see pyproject.toml
-            assert outside or not os.environ.get("FASTCLIP_REQUIRE_PEERS"), f"{name}: {lacks}"
+            assert PEERS[name].gpu or not os.environ.get("FASTCLIP_REQUIRE_PEERS"), f"{name}: {lacks}"
             pytest.skip(f"{name}: {lacks}")
 
     return skip

@@ -63,8 +63,34 @@ def test_rows_without_a_yardstick_and_rows_of_one_run_are_named():
     assert other.only_now == ["resnet50, 1 thread, norm, within limit, f32, 102.2 MB"]
     assert other.only_then == ["resnet50, 2 threads, norm, within limit, f32, 102.2 MB"]
     said = " ".join(remarks(other))
-    assert "Only in this run: resnet50, 1 thread" in said
+    assert "Only in this run: 1 row: resnet50, 1 thread" in said
     assert "0 rows compared" in said
+
+
+def test_many_rows_of_one_run_are_counted_and_a_few_named():
+    rows = [benchrecords.row(f"w{i}") for i in range(10)]
+    said = remarks(compare(benchrecords.record(rows[:1], accuracy=[]), benchrecords.record(rows, accuracy=[])))
+    (line,) = [line for line in said if line.startswith("Only in the earlier run: 9 rows: w1")]
+    assert line.endswith("and 6 more.")
+    assert "w4" not in line
+
+
+def test_a_row_that_failed_and_an_input_whose_norm_became_wrong_are_regressions():
+    then = run()
+    failed = run()
+    failed["failed"] = {"gpt2, within": "MemoryError: no room"}
+    assert compare(failed, then).regressed
+    assert "FAILED gpt2, within (MemoryError: no room)" in remarks(compare(failed, then))
+    assert not compare(failed, failed).regressed
+    wrong = run()
+    (entry,) = [entry for entry in wrong["accuracy"] if entry["case"] == "all elements 1e20"]
+    entry["wrong"] = {**entry["wrong"], "fastclip": "norm not finite"}
+    assert compare(wrong, then).regressed
+    assert "WRONG norm, right in the earlier run: all elements 1e20, f32, 1,000 elements" in remarks(
+        compare(wrong, then)
+    )
+    assert not compare(wrong, wrong).regressed
+    assert not compare(then, wrong).regressed
 
 
 @pytest.mark.parametrize("field", ["workload", "operation", "dtype", "cache", "sweep", "bytes", "arrays"])

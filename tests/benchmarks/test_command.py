@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
+import argparse
 import copy
 import json
 import signal
@@ -9,9 +10,11 @@ import benchrecords
 import pytest
 
 from fastclip import _bench, _cli
+from fastclip._bench import command
 from fastclip._bench.cases import WORKLOADS
 from fastclip._bench.contestants import OPERATIONS
 from fastclip._bench.peers import PEERS, missing
+from fastclip._cli import bench
 
 SHORT = ["--operations", "positional", "--peers", "numpy", "--rounds", "6", "--seconds", "0.01"]
 
@@ -64,6 +67,14 @@ def test_a_comparison_tells_by_its_status(stored, tmp_path, capsys):
     assert "SLOWER" in capsys.readouterr().out
 
 
+def test_a_comparison_of_nothing_is_no_success(stored, tmp_path, capsys):
+    other = benchrecords.record([benchrecords.row("vit_b16")])
+    reference = tmp_path / "reference.json"
+    reference.write_text(json.dumps(other))
+    assert _cli.main(["bench", "--load", str(stored), "--against", str(reference)]) == 2
+    assert "no row of that run was measured in this one" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [
@@ -102,6 +113,19 @@ def test_what_is_missing_is_named_with_the_remedy(monkeypatch, capsys):
     monkeypatch.setattr(_bench, "missing", lambda: "needs rich: pip install 'fastclip[bench]'")
     assert _cli.main(["bench", "--list"]) == 2
     assert capsys.readouterr().err == "fastclip bench: needs rich: pip install 'fastclip[bench]'\n"
+
+
+def test_whom_a_quick_run_leaves_out_is_said(monkeypatch):
+    monkeypatch.setattr(command, "installed", lambda: ["fastclip", "numpy", "optax"])
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    quick = command._orders(parser.parse_args(["--quick"]))
+    assert quick.peers == ["fastclip", "numpy"]
+    assert list(quick.left_out) == ["optax"]
+    for argv in ([], ["--quick", "--peers", "optax"]):
+        orders = command._orders(parser.parse_args(argv))
+        assert "optax" in orders.peers
+        assert not orders.left_out
 
 
 def test_an_interrupt_prints_what_is_done(tmp_path):

@@ -44,6 +44,15 @@ def test_warnings_say_what_was_in_the_way():
     assert "1.50" in said
 
 
+def test_an_install_without_native_code_is_said():
+    made = benchrecords.record(bandwidth={})
+    made["environment"]["fastclip"]["note"] = "no native code: everything runs on NumPy"
+    assert figures.warnings(made) == [
+        "fastclip: no native code: everything runs on NumPy.",
+        "No memory limit: its loops are built with fastclip's native code, on Linux.",
+    ]
+
+
 def test_wrong_norms_are_named_once_with_their_places():
     rows = [benchrecords.row("resnet50"), benchrecords.row("gpt2", "within"), benchrecords.row("gpt2", "clip")]
     made = benchrecords.record(rows, accuracy=[])
@@ -67,6 +76,9 @@ def test_wrong_norms_are_named_once_with_their_places():
         (formats.over, Interval(32.3, 31.9, 33.0), "32.3 (31.9-33.0)"),
         (formats.times, Interval(1562, 1546, 1581), "1562 (1546-1581)"),
         (formats.times, Interval(1.5, 0, math.inf), "1.5"),
+        (formats.times, Interval(0.24, 0.2, 0.3), "0.24 (0.20-0.30)"),
+        (formats.times, Interval(0.034, 0, math.inf), "0.034"),
+        (formats.over, Interval(0.97, 0, math.inf), "0.97"),
         (formats.error, 2.3e-6, "2.3e-06"),
         (formats.error, None, ""),
         (formats.cache_bytes, "32K", 1 << 15),

@@ -136,6 +136,18 @@ def test_many_peers_share_several_tables_out():
     assert fastclip[0] == fastclip[1] == fastclip[2]  # its time stands in each part
 
 
+def test_whom_one_command_brings_are_named_together():
+    absent = {"torch": "pip install torch", "optax": "pip install optax", "torch loop": "pip install torch"}
+    text = shown(benchrecords.record(peers=TWO, missing=absent))
+    assert "PyTorch, PyTorch loop are not installed: pip install torch" in text
+    assert "Optax is not installed: pip install optax" in text
+
+
+def test_answers_compared_by_their_bits_have_no_error():
+    row = benchrecords.row(operation="value", peers=TWO, errors={})
+    assert "e-" not in part(shown(benchrecords.record([row])), "Details")
+
+
 def test_who_needs_more_than_pip_is_not_told_to_use_it():
     text = shown(benchrecords.record(missing={"cupy": "needs an NVIDIA GPU and its driver"}))
     assert "CuPy is left out: needs an NVIDIA GPU and its driver" in text

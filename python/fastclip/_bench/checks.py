@@ -144,22 +144,6 @@ def check_per_example(make: Make, arrays: list[FloatArray], dtype: str) -> float
     return error
 
 
-def check_adaptive(make: Make, arrays: list[FloatArray], dtype: str) -> float:
-    """See that a peer clips the output units beyond the norm of their weights to it and leaves the others alone."""
-    peer = make(arrays)  # here the weights are what the gradients were
-    weights = _scaled(arrays, 1)
-    for array in arrays:
-        array[...] *= 4
-        if array.ndim > 1:
-            array[::2] /= 16  # every second unit is within its limit
-    wanted = [array.copy() for array in weights]
-    for array in wanted:
-        if array.ndim > 1:
-            array[::2] /= 4
-    able(peer.adaptive)(1.0)
-    return _compare(peer.now(arrays), wanted, dtype, "units clipped wrongly")
-
-
 def check_call(make: Make, arrays: list[FloatArray], dtype: str) -> float:
     """See that a peer's clip, called both ways, has np.clip's very bits, of arrays and of numbers."""
     clip = able(make(arrays).clip)
@@ -180,7 +164,6 @@ CHECKS: dict[str, Callable[[Make, list[FloatArray], str], float]] = {
     "each": check_each,
     "rows": check_rows,
     "per_example": check_per_example,
-    "adaptive": check_adaptive,
     "positional": check_call,
     "keywords": check_call,
 }

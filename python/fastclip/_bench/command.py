@@ -43,11 +43,19 @@ def _known(option: str, given: Iterable[str], known: Iterable[str], hint: str = 
             raise UsageError(f"--{option} {name} is unknown; expected {', '.join(names)}.{hint}")
 
 
+def _too_slow(given: argparse.Namespace) -> dict[str, str]:
+    """Return whom a quick run leaves out, and why."""
+    if not given.quick or given.peers is not None:
+        return {}
+    why = "its own process takes too long to begin for --quick"
+    return {name: why for name in installed() if PEERS[name].isolated}
+
+
 def _chosen_peers(given: argparse.Namespace) -> list[str]:
-    """Return who takes part; those of a process of their own take seconds to begin, too long for a quick run."""
+    """Return who takes part."""
     here = installed()
     if given.peers is None:
-        return [name for name in here if not (given.quick and PEERS[name].isolated)]
+        return [name for name in here if name not in _too_slow(given)]
     _known("peers", given.peers, PEERS)
     absent = missing()
     for name in given.peers:
@@ -89,7 +97,7 @@ def _orders(given: argparse.Namespace) -> Orders:
         raise UsageError("nothing is left to measure: these operations do not apply to these workloads; see --list.")
     everything = given.workloads is None and given.sweeps is None
     largest = (QUICK_LARGEST if given.quick else SIZES[-1]) if everything else 0
-    return Orders(steps, _chosen_peers(given), rounds, seconds, largest, given.seed)
+    return Orders(steps, _chosen_peers(given), rounds, seconds, largest, given.seed, _too_slow(given))
 
 
 def _load(path: Path) -> Record:
@@ -146,6 +154,8 @@ def _compare(record: Record, then: Record, console: Console) -> bool:
     table.show_section(against.section(comparison), console)
     for line in against.remarks(comparison):
         console.print(line, soft_wrap=True)
+    if not (comparison.changes or comparison.regressed):
+        raise UsageError("--against: no row of that run was measured in this one; choose the same workloads.")
     return comparison.regressed
 
 
@@ -158,8 +168,8 @@ def run(given: argparse.Namespace) -> int:
     then = _load(given.against) if given.against else None
     record = _load(given.load) if given.load else _measure(_orders(given))
     table.show(record, console)
-    slower = then is not None and _compare(record, then, console)
     _tell(_write(record, given))
+    slower = then is not None and _compare(record, then, console)
     return INTERRUPTED if record["interrupted"] and not given.load else int(slower)
 
 

@@ -219,6 +219,7 @@ class Operation:
     passes: tuple[str, ...] = ()  # whose times add up to the limit; none: it is the call that counts
     fixed: Callable[[Values], float] | None = None  # what is given to every call that leaves the data alone
     moving: Callable[[Peer, Callable[..., Any], Values], Contestant] | None = None  # how the others are called
+    bitwise: bool = False  # answers have np.clip's bits, or are wrong: there is no error to tell
 
     def start(self, peer: Peer, values: Values) -> Contestant:
         """Make the contestant: in place each call must find something to do, whatever the last one did."""
@@ -232,12 +233,12 @@ class Operation:
 OPERATIONS: dict[str, Operation] = {
     "within": Operation("clip_norm", ("read",), lambda values: 10 * values.norm),
     "clip": Operation("clip_norm", ("read", "write"), lambda values: values.norm / 2, _Clip),
-    "value": Operation("clip_value", ("write",), lambda values: values.bound, _Value),
-    "clip_out": Operation("clip_out", ("write",), moving=_Value),
+    "value": Operation("clip_value", ("write",), lambda values: values.bound, _Value, bitwise=True),
+    "clip_out": Operation("clip_out", ("write",), moving=_Value, bitwise=True),
     "clip_new": Operation("clip_new", ("read", "copy"), lambda values: values.norm / 2),
     "each": Operation("clip_each", ("write",), lambda values: norms_of(values.arrays).min() / 2, _Each),
     "rows": Operation("clip_rows", ("write",), lambda values: norms_of(values.first).min() / 2, _Rows),
     "per_example": Operation("per_example", ("read",), lambda values: float(np.median(example_norms(values.arrays)))),
-    "positional": Operation("clip", moving=_Positional),
-    "keywords": Operation("clip", moving=_Keywords),
+    "positional": Operation("clip", moving=_Positional, bitwise=True),
+    "keywords": Operation("clip", moving=_Keywords, bitwise=True),
 }

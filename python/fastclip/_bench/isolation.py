@@ -159,7 +159,7 @@ class Isolated:
         """End the process, whatever it is doing."""
         self._pipe.close()
         self._process.kill()
-        self._process.join()
+        self._process.join(END_WITHIN)
         self._log.unlink(missing_ok=True)
 
 

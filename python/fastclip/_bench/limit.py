@@ -27,14 +27,15 @@ def available() -> bool:
     return LIBRARY.exists()
 
 
-def usable_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_cores() -> list[int]:
+    """List the cores that this process may use."""
+    everything = range(os.cpu_count() or 1)
+    return sorted(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else everything)
 
 
 def thread_counts() -> tuple[int, ...]:
     """Return 1, 2, 4, ... and the number of cores this process may use."""
-    cores = usable_cores()
+    cores = len(usable_cores())
     powers = [1 << i for i in range(cores.bit_length()) if 1 << i < cores]
     return (*powers, cores)
 

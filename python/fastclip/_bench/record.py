@@ -53,7 +53,7 @@ class Record(TypedDict):
     rows: list[Row]
     accuracy: list[Accuracy]
     failed: dict[str, str]  # the rows that could not be measured, and why
-    missing: dict[str, str]  # the peers that are not installed, and the command that installs them
+    missing: dict[str, str]  # the peers that took no part, and why, or the command that installs them
     interrupted: bool
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from fastclip._bench.cases import FloatArray, Workload
 from fastclip._bench.checks import reason
-from fastclip._bench.cold import Cold
+from fastclip._bench.cold import CALLS, Cold
 from fastclip._bench.contestants import OPERATIONS, Contestant, Limit, values_of
 from fastclip._bench.intervals import MIN_SAMPLES, Interval, median_interval, spread
 from fastclip._bench.isolation import Isolated, Processes
@@ -41,6 +41,10 @@ class Conditions:
     def apply(self, contestant: Contestant) -> Contestant:
         """Put a contestant under these conditions."""
         return Cold(contestant) if self.cold else contestant
+
+    def timed(self, calls: int) -> int:
+        """Return how many calls of a batch are timed."""
+        return min(calls, CALLS) if self.cold else calls
 
 
 @dataclass
@@ -185,13 +189,14 @@ def measure(
         return Here(conditions.apply(OPERATIONS[operation].start(bind(name, arrays), values)))
 
     with no_collection():
-        probe = Probe(arrays) if passes else None
-        for kind in passes:
-            assert probe
-            limit_loops[kind] = _join_loops(turns, probe, kind, 1, conditions)
-            stream_loops[kind] = limit_loops[kind]
-            if kind != "copy":
-                stream_loops[kind] = _join_loops(turns, probe, kind, STREAMS, conditions)
+        if passes:
+            probe = Probe(arrays)
+            for kind in passes:
+                limit_loops[kind] = _join_loops(turns, probe, kind, 1, conditions)
+                streams_too = kind != "copy"
+                stream_loops[kind] = (
+                    _join_loops(turns, probe, kind, STREAMS, conditions) if streams_too else limit_loops[kind]
+                )
         for name in peers:
             turns.join(name, functools.partial(start, name), may_fail=name != "fastclip")
         turns.play(conditions.rounds, conditions.seconds)
@@ -210,7 +215,7 @@ def measure(
     return Result(
         operation,
         seconds={**{name: times for name, times in sums.items() if times}, **{name: seconds[name] for name in here}},
-        calls={name: turns.calls[name] for name in here},
+        calls={name: conditions.timed(turns.calls[name]) for name in here},
         limits={kind: loop.partition(": ")[2] for kind, loop in limits.items()},
         streams={kind: loop.partition(": ")[2] for kind, loop in streams.items()},
         retaken=turns.retaken,

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -14,12 +14,14 @@ import numpy as np
 from fastclip._bench import accuracy
 from fastclip._bench.cases import FloatArray, Workload
 from fastclip._bench.checks import reason
+from fastclip._bench.contestants import OPERATIONS
 from fastclip._bench.environment import environment
 from fastclip._bench.exact import WRONG, exact_norm
 from fastclip._bench.isolation import Processes
 from fastclip._bench.limit import PASSES, Probe, available
 from fastclip._bench.peers import PEERS, missing, set_threads
 from fastclip._bench.record import SCHEMA, Accuracy, Record, Row
+from fastclip._bench.report.formats import count
 from fastclip._bench.ruler import Conditions, Result, measure
 from fastclip._bench.sweeps import Step
 
@@ -44,6 +46,7 @@ class Orders:
     seconds: float  # for each row, after which fewer rounds are enough
     largest: int  # elements of the largest array whose norm is asked for its accuracy alone
     seed: int = 0
+    left_out: Mapping[str, str] = field(default_factory=dict)  # peers that could take part, and why they do not
 
 
 class Session:
@@ -58,7 +61,7 @@ class Session:
             rows=[],
             accuracy=[],
             failed={},
-            missing={name: how for name, how in missing().items() if name not in orders.peers},
+            missing={**missing(), **orders.left_out},
             interrupted=True,
         )
         self._asked: Workload | None = None  # whose exact norm and errors these are
@@ -77,7 +80,7 @@ class Session:
                     self.record["bandwidth"] = {kind: room.bandwidth(kind) for kind in PASSES}
                     del room
                 for given in inputs:
-                    self.progress.next(f"error: {given.case}")
+                    self.progress.next(f"error: {given.case}, {count(given.elements, 'element')}")
                     self._ask(given, processes)
                 arrays: list[FloatArray] = []
                 made: Workload | None = None
@@ -131,7 +134,7 @@ class Session:
         workload, operation = step.workload, step.operation
         here = [name for name in self.orders.peers if step.takes(name)]
         verdicts = {name: processes.verdict(name, operation, workload.dtype) for name in here}
-        errors = {name: verdict.error for name, verdict in verdicts.items()}
+        errors = {} if OPERATIONS[operation].bitwise else {name: verdict.error for name, verdict in verdicts.items()}
         if step.asks_norm:
             errors |= self._norm_errors(workload, arrays, processes, here)
         shown, wrong = _judge(errors, workload.dtype)
@@ -146,16 +149,18 @@ class Session:
 
 
 @contextmanager
-def _threads(peers: Sequence[str], count: int | None) -> Iterator[None]:
+def _threads(peers: Sequence[str], number: int | None) -> Iterator[None]:
     """Give all peers so many threads for a while."""
-    if count is None:
+    if number is None:
         yield
         return
-    before = {name: set_threads(name, count) for name in peers}
+    before: list[tuple[str, int]] = []
     try:
+        for name in peers:
+            before.append((name, set_threads(name, number)))
         yield
     finally:
-        for name, threads in before.items():
+        for name, threads in reversed(before):  # two peers of one library share its setting: the first knows it
             set_threads(name, threads)
 
 

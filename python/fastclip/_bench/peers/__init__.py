@@ -74,7 +74,6 @@ PEERS: dict[str, Entry] = {
     "flower": Entry("flower:bind", "flwr", "flwr", _NORM),
     "thinc": Entry("thinc:bind", "thinc", "thinc", ("each",)),
     "opacus": Entry("opacus:bind", "opacus", "opacus", ("per_example",)),
-    "timm": Entry("timm:bind", "timm", "timm", ("adaptive",)),
     "cupy": Entry("cupy:bind", "cupy", "cupy-cuda13x", (*_TENSORS, "clip_out"), isolated=True, gpu=True),
     "torch cuda": Entry("torch:bind_cuda", "torch", "torch", _TENSORS, dtypes=_HALF, isolated=True, gpu=True),
 }

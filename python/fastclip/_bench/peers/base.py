@@ -35,9 +35,6 @@ class Peer:
     # Takes the limit of each example's norm, over all arrays: their first axis counts the examples. Returns for each
     # array the sum over the clipped examples and leaves the arrays alone.
     per_example: Callable[[float], Any] | None = None
-    # Takes a factor and clips each output unit to so many times the norm of its weights, which are what the
-    # gradients were when the peer was bound. In place.
-    adaptive: Callable[[float], Any] | None = None
     in_place: bool = True  # but for clip_new and per_example, which never are
     returns_norm: bool = True
     always_writes: bool = False  # multiplies by 1 within the limit, too

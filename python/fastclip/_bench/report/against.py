@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from fastclip._bench.intervals import Interval
 from fastclip._bench.record import Record, Row
 from fastclip._bench.report.figures import ratio, title
-from fastclip._bench.report.formats import label, operation, over, size
+from fastclip._bench.report.formats import count, label, operation, over, size
 from fastclip._bench.report.layout import Group, Section
 
 CHANGED = 1.05  # both ways
 CONFIDENCE = 0.975  # of each of the two intervals, so that both hold in 95 % of cases
 YARDSTICKS = ("limit", "numpy")  # the first that both have
+NAMED = 3  # rows that only one run has
 
 Key = tuple[str, str, str, str, int, str, int, int]
 
@@ -69,11 +70,15 @@ class Comparison:
     only_then: list[str] = field(default_factory=list)
     without: list[str] = field(default_factory=list)  # have no yardstick in common
     differences: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)  # rows that had times then, or are new
+    became_wrong: list[str] = field(default_factory=list)  # inputs without times, of whose norm only the error is asked
 
     @property
     def regressed(self) -> bool:
-        """Tell whether anything is slower, or wrong, that was not."""
-        return any(change.slower or change.became_wrong for change in self.changes)
+        """Tell whether anything is slower, wrong or without an answer that was not."""
+        return bool(self.failed or self.became_wrong) or any(
+            change.slower or change.became_wrong for change in self.changes
+        )
 
 
 def _differences(now: Record, then: Record) -> list[str]:
@@ -94,6 +99,15 @@ def _name(row: Row) -> str:
     return f"{title(row, threads=True)}, {operation(row['operation'])}, {row['dtype']}, {size(row['bytes'])}"
 
 
+def _wrong_inputs(record: Record) -> set[str]:
+    """Name the inputs whose norm fastclip gets wrong."""
+    return {
+        f"{entry['case']}, {entry['dtype']}, {count(entry['elements'], 'element')}"
+        for entry in record["accuracy"]
+        if "fastclip" in entry["wrong"]
+    }
+
+
 def compare(now: Record, then: Record) -> Comparison:
     """Compare what is in both records."""
     rows, old_rows = ({_key(row): row for row in record["rows"]} for record in (now, then))
@@ -101,6 +115,8 @@ def compare(now: Record, then: Record) -> Comparison:
         only_now=[_name(row) for key, row in rows.items() if key not in old_rows],
         only_then=[_name(row) for key, row in old_rows.items() if key not in rows],
         differences=_differences(now, then),
+        failed=[f"{row} ({why})" for row, why in now["failed"].items() if row not in then["failed"]],
+        became_wrong=sorted(_wrong_inputs(now) - _wrong_inputs(then)),
     )
     for key, row in rows.items():
         old = old_rows.get(key)
@@ -162,12 +178,15 @@ def remarks(comparison: Comparison) -> list[str]:
         (comparison.without, "Without a limit or NumPy in both"),
     ):
         if names:
-            said.append(f"{where}: {'; '.join(names)}.")
+            more = f", and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+            said.append(f"{where}: {count(len(names), 'row')}: {'; '.join(names[:NAMED])}{more}.")
+    said += [f"FAILED {row}" for row in comparison.failed]
+    said += [f"WRONG norm, right in the earlier run: {given}" for given in comparison.became_wrong]
     slower = sum(change.slower for change in comparison.changes)
     faster = sum(change.faster for change in comparison.changes)
     wrong = sum(change.became_wrong for change in comparison.changes)
     said.append(
-        f"{len(comparison.changes)} rows compared: {slower} slower, {faster} faster"
+        f"{count(len(comparison.changes), 'row')} compared: {slower} slower, {faster} faster"
         + (f", {wrong} wrong that were right." if wrong else ".")
     )
     return said

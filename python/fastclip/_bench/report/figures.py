@@ -70,12 +70,14 @@ def wrongs(record: Record) -> list[str]:
 
 def missing(record: Record, quote: str = "") -> list[str]:
     """Say who did not take part, and what to do about it."""
-    said = []
+    names: dict[str, list[str]] = {}
     for name, remedy in record["missing"].items():
-        if remedy.startswith("pip "):
-            said.append(f"{label(name)} is not installed: {quote}{remedy}{quote}")
-        else:
-            said.append(f"{label(name)} is left out: {remedy}")
+        names.setdefault(remedy, []).append(label(name))
+    said = []
+    for remedy, absent in names.items():
+        are = "are" if len(absent) > 1 else "is"
+        how = f"not installed: {quote}{remedy}{quote}" if remedy.startswith("pip ") else f"left out: {remedy}"
+        said.append(f"{', '.join(absent)} {are} {how}")
     return said
 
 
@@ -86,6 +88,10 @@ def warnings(record: Record) -> list[str]:
     said += [f"FAILED {row}: {why}" for row, why in record["failed"].items()]
     if record["interrupted"]:
         said.append("Interrupted: this is what had been measured until then.")
+    if note := record["environment"]["fastclip"].get("note"):
+        said.append(f"fastclip: {note}.")
+    if rows and not record["bandwidth"]:
+        said.append("No memory limit: its loops are built with fastclip's native code, on Linux.")
     noisy = sorted((row for row in rows if row["noise"] > NOISY), key=lambda row: -row["noise"])
     if noisy:
         where = f"{len(noisy)} of {len(rows)} rows"

@@ -26,7 +26,6 @@ LABELS = {
     "flower": "Flower",
     "thinc": "Thinc",
     "opacus": "Opacus",
-    "timm": "timm",
     "cupy": "CuPy",
     "torch cuda": "PyTorch CUDA",
 }
@@ -40,7 +39,6 @@ OPERATIONS = {
     "each": "each array by norm",
     "rows": "each row by norm",
     "per_example": "each example by norm",
-    "adaptive": "adaptive",
     "positional": "clip(a, lo, hi)",
     "keywords": "clip, by keywords",
 }
@@ -111,6 +109,7 @@ def times(ratio: Interval, to: str = "-") -> str:
 
 
 def _ratio(ratio: Interval, to: str, digits: int) -> str:
+    digits = max(digits, 1 - math.floor(math.log10(ratio.median))) if 0 < ratio.median < 1 else digits
     median, low, high = (f"{end:.{digits if ratio.median < 100 else 0}f}" for end in ratio)
     return f"{median} ({low}{to}{high})" if math.isfinite(ratio.high) else median
 

@@ -77,7 +77,7 @@ def _compact(
     if limited:
         notes.insert(0, "x limit: fastclip's time over the memory limit's.")
     if any(row["wrong"] for row in rows):
-        notes.append(f"{WRONG}: its norm is wrong.")
+        notes.append(f"{WRONG}: its answer is wrong.")
     groups = [Group(lines, [cells(row) for row in group]) for lines, group in groupby(rows, heads)]
     return Section(heading, first, texts, numbers, groups, " ".join(notes), kept=3 if limited else 2)
 
@@ -106,7 +106,7 @@ def _details(rows: Sequence[Row]) -> Section:
             count(row["rounds"], "round"),
         )
         groups.append(Group(heads, [_detail(row, name) for name in in_order(row["seconds"])]))
-    numbers = ("time", "x limit", "x fastclip", "error of norm")
+    numbers = ("time", "x limit", "x fastclip", "error")
     return Section("Details", "workload", ("who",), numbers, groups, _BRACKETS, apart=True)
 
 

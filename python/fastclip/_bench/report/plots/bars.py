@@ -33,7 +33,7 @@ def _panel(axes: Axes, row: Row, looks: dict[str, style.Style], most: int) -> No
         bar.set_hatch(looks[name].hatch)
         bar.set_edgecolor("white" if looks[name].hatch else looks[name].colour)
         said = [duration(time), *([f"{times(point(row, name, 'fastclip'))}x"] if name != "fastclip" else [])]
-        said += ["wrong norm"] if name in row["wrong"] else []
+        said += ["wrong"] if name in row["wrong"] else []
         text = ", ".join(said)
         end = max(end, time / (1 - letter * (len(text) + 2)))
         axes.annotate(

@@ -79,7 +79,6 @@ _STYLES = {
     "flower": Style(GREY, "X", "+++"),
     "thinc": Style(GREY, "8", "+..", "--"),
     "opacus": Style(_ORANGE, "*", "**", ":"),
-    "timm": Style(GREY, "1", "||..", ":"),
 }
 _STRANGERS = (
     Style(_YELLOW, "2", "|||"),

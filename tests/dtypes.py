@@ -12,7 +12,7 @@ from fastclip import _dtypes
 F16, BF16 = np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 DTYPES = (F16, BF16, F32, F64)
-HALVES = (F16, BF16)  # 16 bits: multiplied as f32, squared in pairs
+HALVES = (F16, BF16)  # 16 bits: multiplied as f32, four squares added as f32
 NARROW = (F16, BF16, F32)  # the squares of these are summed in f64
 
 #: significand bits and the exponent of the least subnormal number

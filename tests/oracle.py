@@ -45,13 +45,13 @@ def sum_bound_f32(n):
 def sum_bound_halves(n):
     """The relative error of an f16 or bf16 kernel's sum of squares over n elements.
 
-    From 128 elements on (a cache line for each stream) squares are added in pairs as f32. They are exact there, of
-    16 or 22 bits, and one rounding of the pair errs by 2^-24 of it at most. bf16's squares below 2^-126 err by 2^-150
-    each; a sum below n * 2^-100 is not made of pairs, so that is 2^-50 of it. Then as f32: the additions err by less,
-    since there are half as many.
+    From 128 elements on (a cache line for each stream) four squares are added as f32. They are exact there, of 16 or
+    22 bits; the rounding of a pair and that of two pairs' sum err by 2^-24 of it at most. bf16's squares below 2^-126
+    err by 2^-150 each; a sum below n * 2^-100 is not made of fours, so that is 2^-50 of it. Then as f32: the additions
+    err by less, since there are a quarter as many.
     """
-    pairs = U32 + Fraction(1, 2**50) if n >= 128 else 0
-    return (1 + pairs) * (1 + sum_bound_f32(n)) - 1
+    fours = (1 + U32) ** 2 - 1 + Fraction(1, 2**50) if n >= 128 else 0
+    return (1 + fours) * (1 + sum_bound_f32(n)) - 1
 
 
 def sum_bound_f64(n):

@@ -3,7 +3,7 @@
 
 Every pair of values from 0 over subnormal numbers to the largest ones, infinity and NaN, in counts that fill less
 than a row, a row and several, as two arrays of one list: 289 pairs, 4 pairs of counts, 8 pairs of dtypes.
-300 elements are what it takes for f16 and bf16 to add squares in pairs.
+300 elements are what it takes for f16 and bf16 to add four squares as f32.
 """
 
 import functools

@@ -93,15 +93,16 @@ def order_f64(terms, errors):
     return fold([hi, lo], add)
 
 
-def pairs(streams):
-    """In each 16 of a stream the squares of i and i + 8 (f16), or of 2 i and 2 i + 1 (bf16), added as f32.
+def fours(streams):
+    """In each 32 of a stream two pairs of squares added as f32: i and i + 8 (f16), or 2 i and 2 i + 1 (bf16), of 16.
 
-    The second square is rounded to f32 first; the sum with the first is rounded once.
+    The second square is rounded to f32 first; its sum with the first is rounded once, and once that of two pairs.
     """
     with np.errstate(over="ignore", under="ignore"):
-        shape, axis = ((4, -1, 2, 8), 2) if streams.dtype == F16 else ((4, -1, 8, 2), 3)
+        shape, axis = ((4, -1, 2, 2, 8), 3) if streams.dtype == F16 else ((4, -1, 2, 8, 2), 4)
         first, second = (streams.astype(F64).reshape(shape).take(i, axis) for i in (0, 1))
-        return (np.square(first) + np.square(second).astype(F32)).astype(F32).astype(F64)
+        pairs = (np.square(first) + np.square(second).astype(F32)).astype(F32)
+        return (pairs[:, :, 0] + pairs[:, :, 1]).astype(F64)
 
 
 def in_order(kernel, x):
@@ -111,9 +112,9 @@ def in_order(kernel, x):
         terms, length = wide * wide if kernel == "sumsq" else np.abs(wide), stream_length(x)
         rest = terms[4 * length :]
         if kernel == "sumsq" and x.dtype in HALVES:
-            sum_of_pairs = order_lanes(pairs(x[: 4 * length]), rest)
-            if x.dtype == F16 or (math.isfinite(sum_of_pairs[0]) and sum_of_pairs[0] >= x.size * 2.0**-100):
-                return sum_of_pairs
+            sum_of_fours = order_lanes(fours(x[: 4 * length]), rest)
+            if x.dtype == F16 or (math.isfinite(sum_of_fours[0]) and sum_of_fours[0] >= x.size * 2.0**-100):
+                return sum_of_fours
         return order_lanes(terms[: 4 * length].reshape(4, -1, 8), rest)
     if kernel == "sumabs":
         return order_f64(np.abs(x), np.zeros(x.size))
@@ -124,7 +125,7 @@ def in_order(kernel, x):
 
 
 def exact_squares(x):
-    """The sum of squares of bf16 as f64, pairs left aside."""
+    """The sum of squares of bf16 as f64, none added as f32."""
     squares, length = np.square(x.astype(F64)), stream_length(x)
     return order_lanes(squares[: 4 * length].reshape(4, -1, 8), squares[4 * length :])
 
@@ -210,7 +211,7 @@ def test_f32_and_narrower_never_leave_the_range(isa, dtype):
 
 
 def test_squares_of_bf16_beyond_f32_are_added_as_f64(isa):
-    """On either side of both bounds: where pairs overflow, and where what they lose could be seen in the sum."""
+    """On either side of both bounds: where four overflow, and where what they lose could be seen in the sum."""
     orders = set()
     for n in (500, 16383, 16384, 20000, 32768):
         x = spread(BF16, n).astype(F64)
@@ -233,7 +234,7 @@ def test_one_square_of_bf16_beyond_f32_is_enough(isa):
 
 
 def test_the_bound_below_which_squares_of_bf16_are_added_as_f64(isa):
-    """A sum of exactly n * 2^-100 is made of pairs, one an ULP below it is not: what 2^-150 rounds to tells."""
+    """A sum of exactly n * 2^-100 is made of fours, one an ULP below it is not: what 2^-150 rounds to tells."""
     n = 16384  # four streams of 127 lines of 32 elements, and 128 elements after them
     x = np.full(n, 2.0**-75, BF16)  # squares: 2^-150, a tie, which f32 makes 0
     x[-128:] = 0.0
@@ -241,20 +242,20 @@ def test_the_bound_below_which_squares_of_bf16_are_added_as_f64(isa):
     assert _core.kernel_sumsq(isa, x, 1.0) == (4.5 * 2.0**-88, 0.0) != exact_squares(x)
     x[9] = 2.0**-44  # 3.25 * 2^-88
     assert _core.kernel_sumsq(isa, x, 1.0) == in_order("sumsq", x) == exact_squares(x)
-    assert exact_squares(x)[0] != order_lanes(pairs(x[:-128]), x[-128:].astype(F64))[0]
+    assert exact_squares(x)[0] != order_lanes(fours(x[:-128]), x[-128:].astype(F64))[0]
 
 
 def test_the_first_square_of_a_pair_of_bf16_is_not_rounded(isa):
     """A pair of 2^-150 and 2.25 * 2^-150, of which f32 makes 2^-149, is 1.5 * 2^-149, a tie, hence 2^-148.
 
-    Were the first square rounded, too, it would be 0, and the pair 2^-149.
+    Were the first square rounded, too, it would be 0, and the pair 2^-149. Two pairs are added without an error.
     """
     n = 16384
     x = np.zeros(n, BF16)
     x[:-128:2], x[1:-128:2] = 2.0**-75, 1.5 * 2.0**-75
-    x[-1] = 2.0**-43  # the sum just reaches n * 2^-100, so pairs count
+    x[-1] = 2.0**-43  # the sum just reaches n * 2^-100, so fours count
     rest = np.square(x[-128:].astype(F64))
-    fused, rounded = (order_lanes(np.full((4, 254, 8), pair), rest) for pair in (2.0**-148, 2.0**-149))
+    fused, rounded = (order_lanes(np.full((4, 127, 8), 2 * pair), rest) for pair in (2.0**-148, 2.0**-149))
     assert _core.kernel_sumsq(isa, x, 1.0) == in_order("sumsq", x) == fused
     assert fused[0] >= n * 2.0**-100
     assert len({fused, rounded, exact_squares(x)}) == 3

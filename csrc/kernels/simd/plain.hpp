@@ -153,6 +153,9 @@ struct Plain {
             return static_cast<float>(wide * wide + static_cast<double>(a.v[i]));
         });
     }
+    static F32 add(F32 a, F32 b) {
+        return map32([&](int i) { return a.v[i] + b.v[i]; });
+    }
     template <class T, class V>
     static void store_past_cache(T* p, V a) {  // aligned to the vector; `fence` afterwards
         store(p, a);

@@ -21,7 +21,7 @@ from fastclip._rules.evaluator import GROW, PLAIN_BELOW, SAFE_MAX, SAFE_MIN, SHR
 CHUNK, LANES, STREAMS = 32768, 32, 4
 STREAM_LANES, STREAM_LINES = LANES // STREAMS, 128
 _BLOCK = 64 * CHUNK  # elements widened to f64 at a time: 8 MB
-PAIRS_MIN = 2.0**-100
+FOURS_MIN = 2.0**-100
 
 
 def _fold(lanes: Array) -> Array:
@@ -57,13 +57,13 @@ def _chunk_sum(chunk: Array, power: int) -> float:
     terms = np.square(wide) if power == 2 else np.abs(wide)
     length = STREAMS * stream_length(chunk.size, chunk.itemsize)
     if power == 2 and chunk.itemsize == 2:
-        squares = np.square(chunk[:length].astype(np.float32)).reshape(STREAMS, -1, 2 * STREAM_LANES)
+        squares = np.square(chunk[:length].astype(np.float32))
         if chunk.dtype == np.float16:
-            pairs = squares[:, :, :STREAM_LANES] + squares[:, :, STREAM_LANES:]
+            pairs = np.add.reduce(squares.reshape(STREAMS, -1, 2, 2, STREAM_LANES), axis=3)
         else:
-            pairs = squares[:, :, ::2] + squares[:, :, 1::2]
-        total = _in_lanes(pairs.astype(np.float64), terms[length:])
-        if chunk.dtype == np.float16 or (math.isfinite(total) and total >= chunk.size * PAIRS_MIN):
+            pairs = np.add.reduce(squares.reshape(STREAMS, -1, 2, STREAM_LANES, 2), axis=4)
+        total = _in_lanes(np.add.reduce(pairs, axis=2).astype(np.float64), terms[length:])
+        if chunk.dtype == np.float16 or (math.isfinite(total) and total >= chunk.size * FOURS_MIN):
             return total
     return _in_lanes(terms[:length], terms[length:])
 

@@ -61,15 +61,25 @@ MAY_IMPORT = {
     "_arrays": {"_dtypes", "_errors", "_foreign", "_layout", "_overlap"},
     "_backends": {"_core", "_dtypes", "_layout", "_rules"},
     "_config": {"_backends", "_core"},
-    "_api": {"_arrays", "_backends", "_config", "_dtypes", "_errors", "_layout", "_rules"},
-    "__init__": {"_api", "_config"},
+    "_api": {"_arrays", "_backends", "_config", "_dtypes", "_errors", "_layout", "_rules", "torch"},  # its optimizers
+    "_patch": {"_errors"},  # and the drop-ins, by name and when one is asked for
+    "__init__": {"_api", "_config", "_patch"},
     "__main__": {"_cli"},
-    "_cli": {"", "_bench", "_demo"},
+    "_cli": {"", "_bench", "_demo", "_patch"},
     "_bench": {""},
     "_demo": {""},
     "numpy": {"_api"},
+    "torch": {"_config", "_dtypes"},
 }
-THIRD_PARTY = {"_rules": set(), "_cli": set(), "__init__": set(), "__main__": set(), "_foreign": {"numpy", "ml_dtypes"}}
+THIRD_PARTY = {
+    "_rules": set(),
+    "_cli": set(),
+    "_patch": set(),
+    "__init__": set(),
+    "__main__": set(),
+    "_foreign": {"numpy", "ml_dtypes"},
+}
+THIRD_PARTY["torch"] = {"numpy", "ml_dtypes", "torch"}
 THIRD_PARTY |= {"_demo": {"numpy", "sklearn", "matplotlib", "rich"}}
 THIRD_PARTY["_bench"] = {"numpy", "scipy", "torch", "tensorflow", "jax", "optax", "numba", "thinc", "opacus"}
 THIRD_PARTY["_bench"] |= {"cupy", "rich", "matplotlib"}

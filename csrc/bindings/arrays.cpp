@@ -46,18 +46,18 @@ std::optional<DType> dtype_of(const py::detail::PyArray_Proxy* array) {
 
 void register_bfloat16(int type_num) { bfloat16_type_num.store(type_num, std::memory_order_relaxed); }
 
-bool make_layout(const py::detail::PyArray_Proxy* array, std::uint64_t axes, std::int64_t size, Layout& layout) {
+bool make_layout(const Axes& axes, std::uint64_t chosen, std::int64_t size, Layout& layout) {
     int order[kMaxDims];
     int ndim = 0;
-    for (int a = 0; a < array->nd; ++a)
-        if (axes >> a & 1 && array->dimensions[a] != 1) order[ndim++] = a;
+    for (int a = 0; a < axes.nd; ++a)
+        if (chosen >> a & 1 && axes.shape[a] != 1) order[ndim++] = a;
     std::stable_sort(order, order + ndim,
-                     [&](int a, int b) { return std::abs(array->strides[a]) > std::abs(array->strides[b]); });
+                     [&](int a, int b) { return std::abs(axes.strides[a]) > std::abs(axes.strides[b]); });
     layout.ndim = ndim;
     bool dense = true;
     for (int d = ndim - 1; d >= 0; --d) {
-        layout.shape[d] = array->dimensions[order[d]];
-        layout.stride[d] = array->strides[order[d]];
+        layout.shape[d] = axes.shape[order[d]];
+        layout.stride[d] = axes.strides[order[d]];
         dense = dense && layout.stride[d] == size;
         size *= layout.shape[d];
     }
@@ -69,24 +69,29 @@ bool make_layout(const py::detail::PyArray_Proxy* array, std::uint64_t axes, std
     return dense;
 }
 
-bool Gathered::add_array(PyObject* object, Access access) {
-    const auto* array = py::detail::array_proxy(object);
+bool describe(const py::detail::PyArray_Proxy* array, Access access, Buffer& buffer, std::unique_ptr<Layout>& layout) {
     const std::optional<DType> dtype = dtype_of(array);
     if (!dtype) return false;
     if (access == Access::write && !(array->flags & npy_api::NPY_ARRAY_WRITEABLE_)) return false;
     std::int64_t count = 1;
     for (int d = 0; d < array->nd; ++d) count *= array->dimensions[d];
-    Buffer buffer = {array->data, count, nullptr, *dtype, false};
+    buffer = {array->data, count, nullptr, *dtype, false};
     constexpr int kContiguous = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_F_CONTIGUOUS_;
     const bool aligned = array->flags & npy_api::NPY_ARRAY_ALIGNED_;
-    if (count > 0 && !(aligned && (array->flags & kContiguous))) {
-        auto layout = std::make_unique<Layout>();
-        const bool dense = make_layout(array, kAllAxes, info(*dtype).size, *layout);
-        if (!(dense && aligned)) {
-            buffer.layout = layout.get();
-            layouts_.push_back(std::move(layout));
-        }
-    }
+    if (count == 0 || (aligned && (array->flags & kContiguous))) return true;
+    layout = std::make_unique<Layout>();
+    if (make_layout(axes_of(array), kAllAxes, info(*dtype).size, *layout) && aligned)
+        layout.reset();
+    else
+        buffer.layout = layout.get();
+    return true;
+}
+
+bool Gathered::add_array(PyObject* object, Access access) {
+    Buffer buffer;
+    std::unique_ptr<Layout> layout;
+    if (!describe(py::detail::array_proxy(object), access, buffer, layout)) return false;
+    if (layout) layouts_.push_back(std::move(layout));
     buffers.push_back(buffer);
     arrays_.push_back(object);
     return true;

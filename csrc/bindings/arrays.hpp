@@ -24,9 +24,21 @@ inline constexpr std::uint64_t kAllAxes = ~std::uint64_t{0};
 // Null for any other dtype and byte order.
 std::optional<DType> dtype_of(const pybind11::detail::PyArray_Proxy* array);
 
-// The layout of those axes whose bit is set, by falling stride; true if they cover one dense block, first element
-// first.
-bool make_layout(const pybind11::detail::PyArray_Proxy* array, std::uint64_t axes, std::int64_t size, Layout& layout);
+struct Axes {
+    int nd;
+    const pybind11::ssize_t *shape, *strides;  // strides in bytes
+};
+inline Axes axes_of(const pybind11::detail::PyArray_Proxy* array) {
+    return {array->nd, array->dimensions, array->strides};
+}
+
+// The layout of those axes whose bit is set in `chosen`, by falling stride; true if they cover one dense block, first
+// element first.
+bool make_layout(const Axes& axes, std::uint64_t chosen, std::int64_t size, Layout& layout);
+
+// A plain array's buffer, and its layout where it needs one; false if it is not plain.
+bool describe(const pybind11::detail::PyArray_Proxy* array, Access access, Buffer& buffer,
+              std::unique_ptr<Layout>& layout);
 
 class Gathered {
   public:

@@ -10,5 +10,6 @@ void bind_isa(pybind11::module_& m);
 void bind_results(pybind11::module_& m);
 void bind_clip(pybind11::module_& m);
 void bind_dlpack(pybind11::module_& m);
+void bind_torch(pybind11::module_& m);
 
 }  // namespace fastclip

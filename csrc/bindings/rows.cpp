@@ -15,9 +15,9 @@ constexpr std::int64_t kBatch = 4096;  // rows described at a time: 200 KB, howe
 RowWalk::RowWalk(PyObject* object, DType dtype, std::uint64_t reduced) : dtype_(dtype) {
     const auto* array = pybind11::detail::array_proxy(object);
     at_ = array->data;
-    dense_ = make_layout(array, reduced, info(dtype).size, row_) &&
+    dense_ = make_layout(axes_of(array), reduced, info(dtype).size, row_) &&
              (array->flags & pybind11::detail::npy_api::NPY_ARRAY_ALIGNED_);
-    make_layout(array, ~reduced, info(dtype).size, outer_);
+    make_layout(axes_of(array), ~reduced, info(dtype).size, outer_);
     row_count_ = left_ = 1;
     for (int d = 0; d < row_.ndim; ++d) row_count_ *= row_.shape[d];
     for (int d = 0; d < outer_.ndim; ++d) left_ *= outer_.shape[d];

@@ -61,11 +61,11 @@ PieceStats stats_of(const Piece& piece) {
     return s;
 }
 
-double larger(double a, double b) { return std::isnan(a) || a > b ? a : b; }  // NaN wins
-
 }  // namespace
 
 bool in_range(Sum total, bool any_f64) { return !any_f64 || !(total.hi > kSafeMax || total.hi < kSafeMin); }
+
+double larger(double a, double b) { return std::isnan(a) || a > b ? a : b; }
 
 double as_number(Sum s) { return is_finite(s.hi) ? s.hi + s.lo : s.hi; }
 

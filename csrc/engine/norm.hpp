@@ -25,6 +25,7 @@ class Total {
 };
 
 double as_number(Sum s);
+double larger(double a, double b);  // NaN wins
 
 // A chunk plan that can tell the norm of its elements.
 class NormPlan : public Plan {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -67,8 +68,9 @@ def clip_gradients_by_norm(optimizer: Any, clip_norm: float) -> Any:
 
     Args:
         optimizer: an object with `apply_gradients(grads_and_vars)` (TensorFlow 1 and Keras style; gradients are
-            clipped into new arrays, None and IndexedSlices-like entries are kept), or with `step()` and
-            `param_groups` (PyTorch style; each parameter's `grad`, an array or None, is clipped in place).
+            clipped into new arrays, None and IndexedSlices-like entries are kept), PyTorch's, which becomes a
+            `fastclip.torch.ClippedOptimizer`, or one with `step()` and `param_groups` (each parameter's `grad`, an
+            array or None, is clipped in place).
         clip_norm: the limit, >= 0; infinity clips nothing.
 
     Raises:
@@ -87,6 +89,11 @@ def clip_gradients_by_norm(optimizer: Any, clip_norm: float) -> Any:
         array([-3., -4.])
     """
     limit = _errors.limit("clip_gradients_by_norm", "clip_norm", clip_norm)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(optimizer, torch.optim.Optimizer):
+        from fastclip.torch import ClippedOptimizer
+
+        return ClippedOptimizer(optimizer, limit)
     if callable(getattr(optimizer, "apply_gradients", None)):
         return _ClippedApply(optimizer, limit)
     if callable(getattr(optimizer, "step", None)) and hasattr(optimizer, "param_groups"):

@@ -47,5 +47,22 @@ class Backend(Protocol):
     def measure_list(self, arrays: Any) -> Any:
         """Return (norm, sumabs, maxabs, [(norm, sumabs, maxabs, nonfinite, zeros) for each array])."""
 
+    def register_tensor_type(self, kind: type) -> bool:
+        """Take tensors of exactly this type from now on in what follows; False if that can't be."""
+
+    def tensors_norm(self, items: list[Any], gradients: bool, norm_type: float) -> Any:
+        """Return (norm of tensors, or of the items' gradients, rounded to the common dtype; whether it is finite)."""
+
+    def tensors_clip(
+        self, items: list[Any], gradients: bool, max_norm: float, norm_type: float, error_if_nonfinite: bool
+    ) -> Any:
+        """Clip tensors, or the items' gradients, as torch does; return (norm, those written or None)."""
+
+    def tensors_scale(self, items: list[Any], gradients: bool, max_norm: float, norm: float, dtype: int) -> Any:
+        """Do the same with a norm that is known; return the tensors written."""
+
+    def tensors_clamp(self, items: list[Any], gradients: bool, bound: float) -> Any:
+        """Clip each element to [-bound, bound]; return the tensors."""
+
     def calls(self) -> int:
         """Return how many calls this backend has served."""

@@ -22,6 +22,11 @@ class Native:
     norm_list = staticmethod(_core.norm_list)
     norm_into = staticmethod(_core.norm_into)
     measure_list = staticmethod(_core.measure_list)
+    register_tensor_type = staticmethod(_core.register_tensor_type)
+    tensors_norm = staticmethod(_core.tensors_norm)
+    tensors_clip = staticmethod(_core.tensors_clip)
+    tensors_scale = staticmethod(_core.tensors_scale)
+    tensors_clamp = staticmethod(_core.tensors_clamp)
     calls = staticmethod(_core.calls)
 
     def rule(self, record: Rule) -> _core.Rule:

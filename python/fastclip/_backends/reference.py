@@ -241,6 +241,15 @@ class Reference:
         """Leave it to NumPy."""
         return NotImplemented
 
+    def register_tensor_type(self, kind: type) -> bool:
+        """Take no tensors: PyTorch is faster than NumPy here."""
+        return False
+
+    def _leave_to_torch(self, *_: Any) -> Any:
+        return NotImplemented
+
+    tensors_norm = tensors_clip = tensors_scale = tensors_clamp = _leave_to_torch
+
     def empty_like(self, dense: Array) -> Array:
         """Make room for a result."""
         return np.empty_like(dense)

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// torch.nn.utils' verbs over lists of tensors. NotImplemented: something is not plain, and nothing has been touched.
+// The GIL is kept throughout, see Tensors.
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "bindings/calls.hpp"
+#include "bindings/module.hpp"
+#include "bindings/tensors.hpp"
+#include "core/torch_rule.hpp"
+#include "engine/in_place.hpp"
+#include "engine/ops.hpp"
+
+namespace py = pybind11;
+
+namespace fastclip {
+namespace {
+
+py::object not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotImplemented); }
+
+void count_call() { calls_served.fetch_add(1, std::memory_order_relaxed); }
+
+std::optional<Power> power_of(double p) {
+    if (p == 2.0) return Power::two;
+    if (p == 1.0) return Power::one;
+    if (p == HUGE_VAL) return Power::infinite;
+    return std::nullopt;
+}
+
+// What torch promotes the dtypes to.
+DType common_dtype(const std::vector<Buffer>& buffers) {
+    DType common = buffers[0].dtype;
+    for (const Buffer& b : buffers) {
+        if (b.dtype == common) continue;
+        const bool wider = b.dtype == DType::f64 || common == DType::f64;
+        common = wider ? DType::f64 : DType::f32;  // of f16 and bf16, too
+    }
+    return common;
+}
+
+// The norm of a list: exact in f64, then rounded to the dtype.
+struct TotalNorm {
+    DType dtype;
+    double exact, value;
+    bool torch_overflows;  // f64 alone: its squares leave the range there, and torch's norm is infinite
+
+    TotalNorm(InPlace& list, const std::vector<Buffer>& buffers, Power power)
+        : dtype(common_dtype(buffers)), exact(list.norm(power)), value(round_to_dtype(dtype, exact)) {
+        torch_overflows = dtype == DType::f64 && power == Power::two && !std::isfinite(exact * exact);
+    }
+
+    bool nonfinite() const { return !std::isfinite(exact) || torch_overflows; }
+
+    double coefficient(double max_norm) const {
+        // finite gradients whose norm the dtype can't hold: torch makes zeros of them
+        const bool beyond = std::isinf(value) && std::isfinite(exact);
+        return beyond ? torch_coefficient(DType::f64, exact, max_norm) : torch_coefficient(dtype, value, max_norm);
+    }
+
+    py::tuple with(py::object answer) const { return py::make_tuple(make_scalar(value, dtype), std::move(answer)); }
+};
+
+bool gather(Tensors& list, py::handle items, bool gradients) {
+    return list.add(items.ptr(), gradients) && !list.buffers.empty();
+}
+
+// torch refuses the largest magnitude of nothing.
+bool defined(const Tensors& list, Power power) {
+    return power != Power::infinite ||
+           std::none_of(list.buffers.begin(), list.buffers.end(), [](const Buffer& b) { return b.count == 0; });
+}
+
+py::list written(const Tensors& list, double coefficient) { return coefficient == 1.0 ? py::list() : list.tensors; }
+
+// (norm, whether it is finite)
+py::object py_tensors_norm(py::handle items, bool gradients, double norm_type) {
+    const auto power = power_of(norm_type);
+    Tensors list;
+    if (!power || !gather(list, items, gradients) || !defined(list, *power)) return not_implemented();
+    count_call();
+    InPlace pass(list.buffers);
+    const TotalNorm norm(pass, list.buffers, *power);
+    return norm.with(py::bool_(!norm.nonfinite()));
+}
+
+// (norm, tensors that were written); None instead of these if the norm is not finite and that is an error.
+py::object py_tensors_clip(py::handle items, bool gradients, double max_norm, double norm_type, bool raise) {
+    const auto power = power_of(norm_type);
+    Tensors list;
+    if (!power || !gather(list, items, gradients) || !defined(list, *power)) return not_implemented();
+    count_call();
+    InPlace pass(list.buffers);
+    const TotalNorm norm(pass, list.buffers, *power);
+    if (raise && norm.nonfinite()) return norm.with(py::none());
+    const double c = norm.coefficient(max_norm);
+    pass.scale(c);
+    return norm.with(written(list, c));  // to make a tensor lets go of the GIL
+}
+
+// The tensors that were written, by the coefficient of a norm of that dtype.
+py::object py_tensors_scale(py::handle items, bool gradients, double max_norm, double norm, int dtype) {
+    Tensors list;
+    if (!gather(list, items, gradients)) return not_implemented();
+    count_call();
+    const double c = torch_coefficient(static_cast<DType>(dtype), norm, max_norm);
+    InPlace(list.buffers).scale(c);
+    return written(list, c);
+}
+
+// The tensors, whose values beyond -bound and bound are brought there. torch refuses a bound that a dtype can't hold.
+py::object py_tensors_clamp(py::handle items, bool gradients, double bound) {
+    Tensors list;
+    if (bound < 0.0 || !gather(list, items, gradients)) return not_implemented();
+    for (const Buffer& b : list.buffers)
+        if (std::isinf(round_to_dtype(b.dtype, bound)) && !std::isinf(bound)) return not_implemented();
+    count_call();
+    clamp_list(list.buffers, {}, -bound, bound);
+    return list.tensors;
+}
+
+}  // namespace
+
+void bind_torch(py::module_& m) {
+    m.def("register_tensor_type", &register_tensor_type);
+    m.def("tensors_norm", &py_tensors_norm);
+    m.def("tensors_clip", &py_tensors_clip);
+    m.def("tensors_scale", &py_tensors_scale);
+    m.def("tensors_clamp", &py_tensors_clamp);
+}
+
+}  // namespace fastclip

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The functions of `torch.nn.utils.clip_grad`, as PyTorch 2.13 has them."""
+
+from __future__ import annotations
+
+import types
+import warnings
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+from torch import Tensor
+from torch.nn.utils import clip_grad as _stock
+
+from fastclip.torch import _tensors
+
+_TensorOrTensors: TypeAlias = Tensor | Iterable[Tensor]
+
+# PyTorch's own, held from before anybody replaces them. Before 2.6 it has no get_total_norm in public.
+_stock_clip_grad_norm_: Any = _stock.clip_grad_norm_
+_stock_clip_grad_value_: Any = _stock.clip_grad_value_
+_stock_get_total_norm: Any = getattr(_stock, "_get_total_norm", None)
+_stock_clip_grads_with_norm_: Any = getattr(_stock, "_clip_grads_with_norm_", None)
+
+
+def _as_list(tensors: _TensorOrTensors) -> list[Any]:
+    return [tensors] if isinstance(tensors, Tensor) else tensors if type(tensors) is list else list(tensors)
+
+
+def refuse(norm_type: float) -> None:
+    raise RuntimeError(
+        f"The total norm of order {norm_type} for gradients from "
+        "`parameters` is non-finite, so it cannot be clipped. To disable "
+        "this error and scale the gradients by the non-finite norm anyway, "
+        "set `error_if_nonfinite=False`"
+    )
+
+
+def clip_grad_norm_(
+    parameters: _TensorOrTensors,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Clip gradients in place so that the norm of all of them as one vector is at most `max_norm`.
+
+    Each gradient is multiplied by min(1, max_norm / (norm + 1e-6)), formed in the dtype of the norm as PyTorch forms
+    it. Gradients on a CPU of dtype float16, bfloat16, float32 and float64, of any strides, are read and written by
+    fastclip; PyTorch's own function does everything else.
+
+    What differs from PyTorch's: the norm is exact before it is rounded to its dtype (PyTorch's float32 norm is off by
+    up to 2 % on large tensors), and finite gradients do not become 0 because their squares or their norm leave the
+    range of the dtype. A parameter that is listed twice is counted and scaled once, and a tensor that is the gradient
+    of two parameters is scaled once. Within the limit nothing is written, and no version counter moves.
+
+    Args:
+        parameters: an iterable of tensors, or one; their `grad` is clipped, where they have one.
+        max_norm: the limit. Infinity clips nothing; a negative limit turns the gradients round, as in PyTorch.
+        norm_type: the p of the norm; 2, 1 and infinity are fast, PyTorch computes the others.
+        error_if_nonfinite: raise if the norm is infinite or NaN, and write nothing. Otherwise an infinite norm makes
+            zeros of finite entries and NaN of infinite ones, NaN makes all of them NaN. A float64 norm whose square
+            leaves the range counts as infinite here.
+        foreach: for what PyTorch does.
+
+    Returns:
+        The norm before clipping, a tensor of no dimensions, of the dtype that the gradients' are promoted to.
+
+    Raises:
+        RuntimeError: see `error_if_nonfinite`; and what PyTorch raises, such as for gradients of integers.
+        AttributeError: something listed has no `grad`.
+
+    Source: `torch.nn.utils.clip_grad_norm_`.
+
+    Example:
+        >>> import torch, fastclip.torch
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.tensor([3e20, 4e20])
+        >>> fastclip.torch.clip_grad_norm_([weight], 1.0)  # PyTorch's own: inf, and zeros
+        tensor(5.0000e+20)
+        >>> weight.grad
+        tensor([0.6000, 0.8000])
+    """
+    if _tensors.listened():
+        return _stock_clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
+    given = _as_list(parameters)
+    if not given and isinstance(parameters, types.GeneratorType):
+        warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2)
+    norm_type, max_norm = float(norm_type), float(max_norm)
+    answer = _tensors.clip(given, True, max_norm, norm_type, bool(error_if_nonfinite))
+    if answer is NotImplemented:
+        return _through_torch(given, max_norm, norm_type, error_if_nonfinite, foreach)
+    norm, written = answer
+    if written:
+        _tensors.changed(written)
+    elif written is None:
+        refuse(norm_type)
+    return norm  # type: ignore[no-any-return]
+
+
+def _through_torch(
+    parameters: list[Any], max_norm: float, norm_type: float, error_if_nonfinite: bool, foreach: bool | None
+) -> Tensor:
+    parameters = _tensors.distinct(parameters)
+    if _stock_get_total_norm is None:
+        return _stock_clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm: Tensor = _stock_get_total_norm(gradients, norm_type, error_if_nonfinite, foreach)
+    clip_grads_with_norm_(parameters, max_norm, norm, foreach)
+    return norm
+
+
+def clip_grads_with_norm_(
+    parameters: _TensorOrTensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
+    """Multiply gradients in place by min(1, max_norm / (total_norm + 1e-6)).
+
+    Args:
+        parameters: an iterable of tensors, or one; their `grad` is scaled, where they have one. A parameter that is
+            listed twice is scaled once.
+        max_norm: the limit, as for `clip_grad_norm_`.
+        total_norm: the norm, a tensor. The coefficient is formed in its dtype; the products, and whether anything is
+            written at all, are as with `clip_grad_norm_`.
+        foreach: for what PyTorch does.
+
+    Raises:
+        AttributeError: something listed has no `grad`.
+
+    Source: `torch.nn.utils.clip_grads_with_norm_`, whose bits the results have.
+
+    Example:
+        >>> import torch, fastclip.torch
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.tensor([3.0, 4.0])
+        >>> fastclip.torch.clip_grads_with_norm_(weight, 2.5, torch.tensor(5.0))
+        >>> weight.grad
+        tensor([1.5000, 2.0000])
+    """
+    if _tensors.listened():
+        return _stock_clip_grads_with_norm_(parameters, max_norm, total_norm, foreach)  # type: ignore[no-any-return]
+    given = _as_list(parameters)
+    max_norm = float(max_norm)
+    code = _tensors.CODES.get(total_norm.dtype) if type(total_norm) is Tensor and total_norm.ndim == 0 else None
+    here = code is not None and total_norm.device == _tensors.CPU
+    written = _tensors.scale(given, True, max_norm, total_norm.item(), code) if here else NotImplemented
+    if written is not NotImplemented:
+        return _tensors.changed(written)
+    if _stock_clip_grads_with_norm_ is None:
+        raise NotImplementedError("clip_grads_with_norm_: PyTorch has it for these gradients from 2.6 on; upgrade it.")
+    _stock_clip_grads_with_norm_(_tensors.distinct(given), max_norm, total_norm, foreach)
+
+
+def get_total_norm(
+    tensors: _TensorOrTensors,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Compute the norm of all elements of tensors as one vector.
+
+    Args:
+        tensors: an iterable of tensors, or one. One that is listed twice is counted twice.
+        norm_type: the p of the norm; 2, 1 and infinity are fast, PyTorch computes the others.
+        error_if_nonfinite: raise if the norm is infinite or NaN. A float64 norm whose square leaves the range counts
+            as infinite here.
+        foreach: for what PyTorch does.
+
+    Returns:
+        The norm, a tensor of no dimensions, of the dtype that the tensors' are promoted to: exact before it is rounded
+        to it.
+
+    Raises:
+        RuntimeError: see `error_if_nonfinite`; and what PyTorch raises.
+
+    Source: `torch.nn.utils.get_total_norm`.
+
+    Example:
+        >>> import torch, fastclip.torch
+        >>> fastclip.torch.get_total_norm([torch.tensor([3.0]), torch.tensor(4.0)])
+        tensor(5.)
+    """
+    if _tensors.listened():
+        return _stock_get_total_norm(tensors, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
+    given = _as_list(tensors)
+    norm_type = float(norm_type)
+    answer = _tensors.norm(given, False, norm_type)
+    if answer is NotImplemented:
+        if _stock_get_total_norm is None:
+            raise NotImplementedError("get_total_norm: PyTorch has it for these tensors from 2.6 on; upgrade it.")
+        return _stock_get_total_norm(given, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
+    norm, finite = answer
+    if error_if_nonfinite and not finite:
+        refuse(norm_type)
+    return norm  # type: ignore[no-any-return]
+
+
+def clip_grad_norm(
+    parameters: _TensorOrTensors,
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Clip gradients as `clip_grad_norm_`, PyTorch's name for which this was.
+
+    Example:
+        >>> import warnings, torch, fastclip.torch
+        >>> with warnings.catch_warnings(action="ignore", category=FutureWarning):
+        ...     fastclip.torch.clip_grad_norm(torch.zeros(1), 1.0)
+        tensor(0.)
+    """
+    warnings.warn(
+        "`torch.nn.utils.clip_grad_norm` is now deprecated in favor of `torch.nn.utils.clip_grad_norm_`.",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
+
+
+def clip_grad_value_(parameters: _TensorOrTensors, clip_value: float, foreach: bool | None = None) -> None:
+    """Bring entries of gradients beyond [-clip_value, clip_value] to its ends, in place.
+
+    Args:
+        parameters: an iterable of tensors, or one; their `grad` is clipped, where they have one.
+        clip_value: the bound. NaN among the gradients stays NaN; a bound of NaN makes all of them NaN.
+        foreach: for what PyTorch does.
+
+    Raises:
+        RuntimeError: what PyTorch raises, such as for no gradients at all, or for a bound that float16 can't hold.
+        AttributeError: something listed has no `grad`.
+
+    Source: `torch.nn.utils.clip_grad_value_`, whose bits the results have.
+
+    Example:
+        >>> import torch, fastclip.torch
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.tensor([3.0, -4.0])
+        >>> fastclip.torch.clip_grad_value_(weight, 3.5)
+        >>> weight.grad
+        tensor([ 3.0000, -3.5000])
+    """
+    if _tensors.listened():
+        return _stock_clip_grad_value_(parameters, clip_value, foreach)  # type: ignore[no-any-return]
+    given = _as_list(parameters)
+    clip_value = float(clip_value)
+    written = _tensors.clamp(given, True, clip_value)
+    if written is NotImplemented:
+        _stock_clip_grad_value_(given, clip_value, foreach)
+    else:
+        _tensors.changed(written)

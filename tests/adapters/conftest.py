@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: BSD-3-Clause
+import os
+
+import pytest
+
+if os.environ.get("FASTCLIP_TEST_WITHOUT_EXCHANGE"):  # as with a PyTorch whose tensors have no exchange API
+    from fastclip._config import backend
+
+    backend.register_tensor_type = lambda kind: False  # before fastclip.torch is imported
+
+import torch
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread_for_torch():
+    """Keep torch's own norm the same from call to call."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

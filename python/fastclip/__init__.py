@@ -27,6 +27,7 @@ from fastclip._api import (
 )
 from fastclip._config import VERSION as __version__
 from fastclip._config import set_isa, set_num_threads, set_recycling, show_config
+from fastclip._patch import patch
 
 __all__ = [
     "Measurement",
@@ -44,6 +45,7 @@ __all__ = [
     "global_norm",
     "measure",
     "norm",
+    "patch",
     "set_isa",
     "set_num_threads",
     "set_recycling",

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the exact result of a clip is, and how far from it a rounded one may be."""
 
+import os
 from fractions import Fraction
 
 import numpy as np
 import oracle
 import pytest
+import scripts
 
 
 def exact_norm(arrays):
@@ -42,3 +44,11 @@ def _check_scaled():
 @pytest.fixture(params=[np.float32, np.float64], ids=["f32", "f64"])
 def dtype(request):
     return request.param
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where the scripts are, and the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([scripts.PACKAGES, os.environ.get("PYTHONPATH", "")]))
+    return tmp_path

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-NATIVE_ONLY = ["test_large.py", "test_lifetime.py", "test_processes.py", "test_rows.py"]
+NATIVE_ONLY = [
+    "test_large.py",
+    "test_lifetime.py",
+    "test_processes.py",
+    "test_rows.py",
+    "test_run.py",
+    "test_run_report.py",
+]
 
 PREAMBLE = """
 import math, os, sys, threading, time

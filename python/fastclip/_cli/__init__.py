@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import fastclip
-from fastclip._cli import bench, demo, info
+from fastclip._cli import bench, demo, info, run
 
 
 class Command(NamedTuple):
@@ -24,6 +24,7 @@ COMMANDS = {
     "info": Command("show how fastclip is set up here", info.add_arguments, info.run),
     "bench": Command("compare with other libraries and with the memory's limit", bench.add_arguments, bench.run),
     "demo": Command("train recurrent networks with and without clipping", demo.add_arguments, demo.run),
+    "run": Command("run a script, its clipping done by fastclip", run.add_arguments, run.run),
 }
 
 
@@ -34,7 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         command.add_arguments(subparsers.add_parser(name, help=command.help, description=f"{command.help}."))
-    arguments = parser.parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    own, rest = run.split(words[1:]) if words[:1] == ["run"] else (words[1:], [])
+    arguments = parser.parse_args([*words[:1], *own], argparse.Namespace(rest=rest))
+    if arguments.command == "run":
+        return run.run(arguments)  # what it raises is the script's
     try:
         return COMMANDS[arguments.command].run(arguments)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough

@@ -23,8 +23,11 @@ class Bar:
         return ratio.high <= self.at_most
 
 
-def bars(workload: Workload, operation: str) -> tuple[Bar, ...]:
-    """Return the bars for an operation on a workload."""
+def bars(workload: Workload, operation: str, ours: str = "fastclip") -> tuple[Bar, ...]:
+    """Return the bars for an operation on a workload, of `fastclip` or of `fastclip.torch`."""
+    if ours == "fastclip.torch":
+        kind = workload.kind if workload.kind == "memory" and workload.dtype == "f32" else workload.name
+        return _TORCH.get((kind, operation), ())
     if workload.kind == "memory":
         return (Bar("limit", _MEMORY.get((workload.dtype, operation), 1.05)),)
     if workload.kind == "call":
@@ -43,6 +46,17 @@ _MEMORY: dict[tuple[str, str], float] = {  # where it is not 1.05
     ("bf16", "clip"): 1.15,
     ("f32", "clip_new"): 1.15,
     ("f32", "rows"): 1.10,
+}
+
+_TORCH: dict[tuple[str, str], tuple[Bar, ...]] = {
+    ("tiny_many", "within"): (Bar("torch", 1 / 18),),
+    ("tiny_many", "clip"): (Bar("torch", 1 / 12),),
+    ("rl_policy", "within"): (Bar("torch", 1 / 18),),
+    ("rl_policy", "clip"): (Bar("torch", 1 / 12),),
+    ("thousand_tens", "within"): (Bar("torch", 1 / 25),),
+    ("thousand_tens", "clip"): (Bar("torch", 1 / 25),),
+    ("memory", "within"): (Bar("limit", 1.10), Bar("torch", 1 / 2.3)),
+    ("memory", "clip"): (Bar("limit", 1.05),),
 }
 
 _SMALL: dict[tuple[str, str], tuple[Bar, ...]] = {

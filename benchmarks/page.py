@@ -50,9 +50,16 @@ class _Group:
     text: str
     operations: tuple[str, ...]
     dtypes: tuple[str, ...] = ("f32",)
+    ours: str = "fastclip"
 
     def rows(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [row for row in operations if row["operation"] in self.operations and row["dtype"] in self.dtypes]
+        return [
+            row
+            for row in operations
+            if row["operation"] in self.operations
+            and row["dtype"] in self.dtypes
+            and row.get("ours", "fastclip") == self.ours
+        ]
 
 
 _GROUPS = (
@@ -62,6 +69,13 @@ _GROUPS = (
         "(clipping). *NumPy* is `np.dot`, a square root and `np.multiply(out=)` if it is needed; `np.clip(out=)` by\n"
         "value. *PyTorch* is `clip_grad_norm_` and `clip_grad_value_` on the same memory.",
         ("within", "clip", "value"),
+    ),
+    _Group(
+        "PyTorch's functions",
+        "`clip_grad_norm_` and `clip_grad_value_` of `fastclip.torch`, given a list of parameters, over PyTorch's own\n"
+        "on the same memory and over the same limits.",
+        ("within", "clip", "value"),
+        ours="fastclip.torch",
     ),
     _Group(
         "In place, float16 and bfloat16",
@@ -110,10 +124,10 @@ def _operation(name: str) -> str:
 
 # A column for each opponent that took part anywhere in the table.
 _AGAINST: dict[str, tuple[str, Callable[[Interval], str]]] = {
-    "limit": ("fastclip / limit", _over),
-    "streams": ("fastclip / streams", _over),
-    "numpy": ("NumPy / fastclip", _under),
-    "torch": ("PyTorch / fastclip", _under),
+    "limit": ("{} / limit", _over),
+    "streams": ("{} / streams", _over),
+    "numpy": ("NumPy / {}", _under),
+    "torch": ("PyTorch / {}", _under),
 }
 
 
@@ -124,14 +138,15 @@ def _bars(bars: list[dict[str, Any]]) -> str:
         if bar["against"] == "limit":
             at = f"at most {bar['at_most']:.2f} of the limit"
         else:
-            at = f"{1 / bar['at_most']:.0f} times {bar['against']}"
+            at = f"{1 / bar['at_most']:.3g} times {bar['against']}"
         shown.append(f"{at}: {words[bar['passed']]}")
     return "; ".join(shown)
 
 
-def _table(operations: list[dict[str, Any]]) -> Iterator[str]:
+def _table(operations: list[dict[str, Any]], ours: str) -> Iterator[str]:
     against = [name for name in _AGAINST if any(name in row["ratios"] for row in operations)]
-    columns = ["workload", "arrays", "size", "operation", "fastclip", *(_AGAINST[name][0] for name in against), "bar"]
+    columns = ["workload", "arrays", "size", "operation", ours, *(_AGAINST[name][0].format(ours) for name in against)]
+    columns.append("bar")
     yield f"| {' | '.join(columns)} |"
     yield "|---" * len(columns) + "|"
     for row in operations:
@@ -141,7 +156,7 @@ def _table(operations: list[dict[str, Any]]) -> Iterator[str]:
             f"{row['arrays']:,}",
             size(row["bytes"]),
             _operation(row["operation"]),
-            duration(statistics.median(row["seconds"]["fastclip"])),
+            duration(statistics.median(row["seconds"][ours])),
             *(_AGAINST[name][1](Interval(**ratios[name])) if name in ratios else "" for name in against),
             _bars(row["bars"]),
         )
@@ -154,7 +169,7 @@ def _groups(operations: list[dict[str, Any]]) -> Iterator[str]:
         if rows:
             yield f"## {group.title}\n"
             yield group.text + "\n"
-            yield "\n".join(_table(rows)) + "\n"
+            yield "\n".join(_table(rows, group.ours)) + "\n"
 
 
 def _plots() -> Iterator[str]:

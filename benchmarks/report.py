@@ -23,16 +23,17 @@ class Row:
 
     workload: Workload
     result: Result
+    ours: str = "fastclip"  # or "fastclip.torch"
 
     @property
     def ratios(self) -> dict[str, Interval]:
-        """Return fastclip's time over each other's."""
-        return {other: self.result.ratio(other) for other in _AGAINST if other in self.result.seconds}
+        """Return our time over each other's."""
+        return {other: self.result.ratio(other, self.ours) for other in _AGAINST if other in self.result.seconds}
 
     @property
     def bars(self) -> tuple[Bar, ...]:
         """Return the bars whose opponent took part."""
-        all_bars = bars(self.workload, self.result.operation)
+        all_bars = bars(self.workload, self.result.operation, self.ours)
         return tuple(bar for bar in all_bars if bar.against in self.result.seconds)
 
     @property
@@ -70,13 +71,13 @@ def _verdict(row: Row) -> str:
 
 
 HEADER = (
-    "Times in us. x limit: fastclip's time over the memory limit's; x streams: over the best loop's with four\n"
-    "streams a buffer; x numpy, x torch: their time over fastclip's: medians of ratios paired within a round,\n"
+    "Times in us. x limit: our time over the memory limit's; x streams: over the best loop's with four\n"
+    "streams a buffer; x numpy, x torch: their time over ours: medians of ratios paired within a round,\n"
     "with 95 % binomial order-statistic intervals, judged by the worse end. noise: the middle 80 % of the limit\n"
     "(of numpy where there is no limit) over the rounds. A verdict in brackets\n"
     f"has fewer than {MIN_ROUNDS} rounds behind it in which nobody else used the machine."
 )
-_COLUMNS = ("workload", "operation", "fastclip", "limit", "noise", *(f"x {name}" for name in _AGAINST))
+_COLUMNS = ("workload", "operation", "who", "time", "limit", "noise", *(f"x {name}" for name in _AGAINST))
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -89,7 +90,8 @@ def table(rows: Sequence[Row]) -> str:
             [
                 row.workload.name,
                 row.result.operation,
-                _times(median["fastclip"]),
+                row.ours,
+                _times(median[row.ours]),
                 _times(median["limit"]) if "limit" in median else "-",
                 f"{row.result.noise():.0%}",
                 *(ratios.get(name, "-") for name in _AGAINST),
@@ -136,6 +138,7 @@ def record(rows: Sequence[Row], errors: dict[str, dict[str, float]], memory: Seq
             "bytes": row.workload.nbytes,
             "dtype": row.workload.dtype,
             "operation": row.result.operation,
+            "ours": row.ours,
             "rounds": row.result.rounds,
             "retaken": row.result.retaken,
             "disturbed": row.result.disturbed,

@@ -29,7 +29,7 @@ from fastclip._bench.isolation import Processes
 from fastclip._bench.peers import PEERS, bind, missing
 from fastclip._bench.ruler import Conditions, measure
 
-RULER = ("fastclip", "numpy", "torch")  # the peers that a bar is set by, all in this process
+RULER = ("fastclip", "numpy", "torch", "fastclip.torch")  # the peers that a bar is set by, all in this process
 QUICK_ROUNDS = 10
 NOISY = 0.10  # spread of the limit above which the machine is called noisy
 
@@ -73,7 +73,7 @@ def _measure(workload: Workload, peers: list[str], given: argparse.Namespace) ->
         result = measure(workload, arrays, operation, here, Processes(), Conditions(given.rounds))
         if result.failed:
             raise RuntimeError(f"{workload.name} {operation}: {result.failed}")
-        rows.append(Row(workload, result))
+        rows += [Row(workload, result, ours) for ours in ("fastclip", "fastclip.torch") if ours in result.seconds]
     return rows, errors
 
 

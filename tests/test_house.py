@@ -16,6 +16,7 @@ import buildfiles
 import pytest
 
 import fastclip
+import fastclip.torch
 from fastclip import _core
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +67,7 @@ MAY_IMPORT = {
     "__init__": {"_api", "_config", "_patch"},
     "__main__": {"_cli"},
     "_cli": {"", "_bench", "_demo", "_patch"},
-    "_bench": {""},
+    "_bench": {"", "torch"},
     "_demo": {""},
     "numpy": {"_api"},
     "torch": {"_config", "_dtypes"},
@@ -195,6 +196,7 @@ def test_versions_are_equal():
 # ---- documentation
 
 PUBLIC = [n for n in fastclip.__all__ if n != "__version__"]
+DOCUMENTED = [(fastclip, n) for n in PUBLIC] + [(fastclip.torch, n) for n in fastclip.torch.__all__]
 
 
 def test_the_public_names_are_sorted_and_complete():
@@ -203,9 +205,9 @@ def test_the_public_names_are_sorted_and_complete():
     assert found == set(PUBLIC)
 
 
-@pytest.mark.parametrize("public", PUBLIC)
-def test_a_public_name_is_documented(public):
-    value = getattr(fastclip, public)
+@pytest.mark.parametrize(("module", "public"), DOCUMENTED, ids=[f"{module.__name__}.{n}" for module, n in DOCUMENTED])
+def test_a_public_name_is_documented(module, public):
+    value = getattr(module, public)
     text = inspect.getdoc(value)
     first, _, rest = text.partition("\n")
     assert first.endswith(".")

@@ -117,7 +117,7 @@ class _Clip:
         self.beyond = peer.always_writes and (values.coarse or not peer.returns_norm)
         # torch adds 1e-6 to the norm: where that is small, it falls by more than a step, and the next one who clips
         # must know. (Where it is not, the data may be large, and a read would take work off the next timed call.)
-        self.overdoes = peer.always_writes and peer.own is None and values.norm < SMALL
+        self.overdoes = peer.adds_to_norm and peer.own is None and values.norm < SMALL
         self.bias = 1.0 if self.beyond else peer.norm(call(10 * values.norm)) / values.norm
 
     def sample(self, calls: int) -> float:

@@ -70,9 +70,9 @@ class Result:
         """Count the rounds."""
         return len(self.seconds["fastclip"])
 
-    def ratio(self, other: str) -> Interval:
-        """Return fastclip's time over another's, paired within each round."""
-        pairs = zip(self.seconds["fastclip"], self.seconds[other], strict=True)
+    def ratio(self, other: str, of: str = "fastclip") -> Interval:
+        """Return fastclip's time, or somebody else's, over another's, paired within each round."""
+        pairs = zip(self.seconds[of], self.seconds[other], strict=True)
         return median_interval([ours / theirs for ours, theirs in pairs])
 
     def noise(self) -> float:

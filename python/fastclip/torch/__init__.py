@@ -19,10 +19,9 @@ from fastclip.torch._clip_grad import (
     clip_grads_with_norm_,
     get_total_norm,
 )
-from fastclip.torch._in_step import ClipInStep, ClippedOptimizer, clip_in_step
+from fastclip.torch._in_step import ClippedOptimizer, clip_in_step
 
 __all__ = [
-    "ClipInStep",
     "ClippedOptimizer",
     "clip_grad_norm",
     "clip_grad_norm_",

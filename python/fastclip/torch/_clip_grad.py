@@ -200,7 +200,17 @@ def clip_grad_norm(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """Clip gradients as `clip_grad_norm_`, PyTorch's name for which this was.
+    """Clip gradients as `clip_grad_norm_` does, whose deprecated name in PyTorch this is.
+
+    Args:
+        parameters: as there.
+        max_norm: as there.
+        norm_type: as there.
+        error_if_nonfinite: as there.
+        foreach: as there.
+
+    Returns:
+        The norm before clipping.
 
     Example:
         >>> import warnings, torch, fastclip.torch
@@ -217,7 +227,7 @@ def clip_grad_norm(
 
 
 def clip_grad_value_(parameters: _TensorOrTensors, clip_value: float, foreach: bool | None = None) -> None:
-    """Bring entries of gradients beyond [-clip_value, clip_value] to its ends, in place.
+    """Clip every entry of gradients to [-clip_value, clip_value], in place.
 
     Args:
         parameters: an iterable of tensors, or one; their `grad` is clipped, where they have one.

@@ -66,6 +66,7 @@ PEERS: dict[str, Entry] = {
     "scipy": Entry("scipy:bind", "scipy", "scipy", (*_NORM, "each")),
     "torch": Entry("torch:bind", "torch", "torch", (*_TENSORS, "clip_out"), dtypes=_EVERY, threads=True),
     "torch loop": Entry("torch:bind_loop", "torch", "torch", (*_NORM, "value"), dtypes=_EVERY, threads=True),
+    "fastclip.torch": Entry("torch:bind_fastclip", "torch", "torch", (*_NORM, "value")),
     "tensorflow": Entry("tensorflow:bind", "tensorflow", "tensorflow", _TENSORS, dtypes=_HALF, isolated=True),
     "tf.function": Entry("tensorflow:bind_graph", "tensorflow", "tensorflow", _TENSORS, dtypes=_HALF, isolated=True),
     "optax": Entry("optax:bind", "optax", "optax", (*_TENSORS, "per_example"), dtypes=_HALF, isolated=True),

@@ -38,6 +38,7 @@ class Peer:
     in_place: bool = True  # but for clip_new and per_example, which never are
     returns_norm: bool = True
     always_writes: bool = False  # multiplies by 1 within the limit, too
+    adds_to_norm: bool = False  # 1e-6, as torch does: it clips to a little less than the limit
     own: Callable[[], Sequence[Any]] | None = None  # what it works on in place, if that is not the arrays' memory
     to_numpy: Callable[[Any], FloatArray] = np.asarray  # from an array of its own kind
 

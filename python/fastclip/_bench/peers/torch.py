@@ -71,6 +71,7 @@ def bind(arrays: Sequence[FloatArray]) -> Peer:
         clip_new=functools.partial(_clip_new, tensors),
         clip_out=lambda bound: first.clamp_(-bound, bound),
         always_writes=True,
+        adds_to_norm=True,
         to_numpy=_to_numpy,
     )
 
@@ -85,6 +86,20 @@ def bind_loop(arrays: Sequence[FloatArray]) -> Peer:
         clip_norm=functools.partial(torch.nn.utils.clip_grad_norm_, parameters, foreach=False),
         clip_value=functools.partial(torch.nn.utils.clip_grad_value_, parameters, foreach=False),
         always_writes=True,
+        adds_to_norm=True,
+    )
+
+
+def bind_fastclip(arrays: Sequence[FloatArray]) -> Peer:
+    """Bind fastclip's own functions of the same names."""
+    from fastclip import torch as ours
+
+    parameters = [parameter_of(tensor_of(array)) for array in arrays]
+    return Peer(
+        "fastclip.torch",
+        clip_norm=functools.partial(ours.clip_grad_norm_, parameters),
+        clip_value=functools.partial(ours.clip_grad_value_, parameters),
+        adds_to_norm=True,
     )
 
 
@@ -112,6 +127,7 @@ def bind_cuda(arrays: Sequence[FloatArray]) -> Peer:
         clip_rows=waiting(lambda limit: first.renorm_(2, 0, limit)),
         clip_new=waiting(functools.partial(_clip_new, tensors)),
         always_writes=True,
+        adds_to_norm=True,
         own=lambda: tensors,
         to_numpy=_to_numpy,
     )

@@ -15,6 +15,7 @@ LABELS = {
     "fastclip": "fastclip",
     "numpy": "NumPy",
     "scipy": "SciPy",
+    "fastclip.torch": "fastclip.torch",
     "torch": "PyTorch",
     "torch loop": "PyTorch loop",
     "tensorflow": "TensorFlow",

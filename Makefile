@@ -41,7 +41,7 @@ $(BIN)/python:
 	touch $@
 
 .venv/test.stamp: $(BIN)/python $(SOURCES)
-	FASTCLIP_REQUIRE_NATIVE=1 $(BIN)/pip install --quiet --disable-pip-version-check '.[demo,test,bench,peers]'
+	FASTCLIP_REQUIRE_NATIVE=1 $(BIN)/pip install --quiet --disable-pip-version-check '.[demo,test,bench,peers,clients]'
 	touch $@ .venv/demo.stamp
 
 clean:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What clipping adds to a fused optimizer's step, on ResNet-50's shapes.
 
+A step follows the last one without a pause, as it follows the backward pass in training: torch's threads still spin.
+
 python benchmarks/in_step.py [--rounds N] [--json FILE]
 """
 
@@ -26,7 +28,6 @@ import fastclip.torch
 from fastclip._bench.cases import WORKLOADS
 from fastclip._bench.environment import environment
 from fastclip._bench.intervals import Interval, median_interval
-from fastclip._bench.quiet import settle
 
 ROUNDS = 60
 STEP = 1e-3  # by this part the limit falls from step to step, so that each has something to clip
@@ -99,7 +100,6 @@ class Contest:
 
     @staticmethod
     def _time(call: Callable[[], None]) -> float:
-        settle()
         begin = time.perf_counter()
         call()
         return time.perf_counter() - begin

@@ -168,21 +168,28 @@ bool Tensors::add(PyObject* list, bool gradients) {
     if (!PyList_CheckExact(list)) return false;
     const auto most = static_cast<std::size_t>(PyList_GET_SIZE(list));
     owners_.reserve(most);
+    tensors_.reserve(owners_.capacity());
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); ++i) {
         const auto owner = py::reinterpret_borrow<py::object>(PyList_GET_ITEM(list, i));
-        const py::object tensor = gradients ? grad_of(owner.ptr()) : owner;
+        py::object tensor = gradients ? grad_of(owner.ptr()) : owner;
         if (gradients && tensor.is_none()) continue;
-        tensors.append(tensor);
+        tensors_.push_back(std::move(tensor));
         owners_.push_back(owner.ptr());
     }
     // From here on nothing runs that could be anybody's Python, until the caller has done with the buffers.
-    buffers.reserve(tensors.size());
-    for (const py::handle tensor : tensors)
+    buffers.reserve(tensors_.size());
+    for (const py::object& tensor : tensors_)
         if (!add_tensor(tensor.ptr())) return false;
     if (!mark_repeats(buffers)) return false;
     const bool repeats = std::any_of(buffers.begin(), buffers.end(), [](const Buffer& b) { return b.repeat; });
     if (repeats && gradients) drop_repeated_owners();
     return true;
+}
+
+py::list Tensors::tensors() const {
+    py::list all(tensors_.size());
+    for (std::size_t i = 0; i < tensors_.size(); ++i) all[i] = tensors_[i];
+    return all;
 }
 
 }  // namespace fastclip

@@ -27,14 +27,16 @@ class Tensors {
     // counts; those whose `grad` is None are skipped.
     bool add(PyObject* list, bool gradients);
 
+    pybind11::list tensors() const;  // all that were found, repeated ones, too
+
     std::vector<Buffer> buffers;
-    pybind11::list tensors;  // all that were found, repeated ones, too
 
   private:
     bool add_tensor(PyObject* tensor);
     void drop_repeated_owners();
 
     std::vector<std::unique_ptr<Layout>> layouts_;
+    std::vector<pybind11::object> tensors_;
     std::vector<PyObject*> owners_;  // of each tensor; not owned, to tell them apart
 };
 

@@ -71,7 +71,7 @@ bool defined(const Tensors& list, Power power) {
            std::none_of(list.buffers.begin(), list.buffers.end(), [](const Buffer& b) { return b.count == 0; });
 }
 
-py::list written(const Tensors& list, double coefficient) { return coefficient == 1.0 ? py::list() : list.tensors; }
+py::list written(const Tensors& list, double coefficient) { return coefficient == 1.0 ? py::list() : list.tensors(); }
 
 // (norm, whether it is finite)
 py::object py_tensors_norm(py::handle items, bool gradients, double norm_type) {
@@ -116,7 +116,7 @@ py::object py_tensors_clamp(py::handle items, bool gradients, double bound) {
         if (std::isinf(round_to_dtype(b.dtype, bound)) && !std::isinf(bound)) return not_implemented();
     count_call();
     clamp_list(list.buffers, {}, -bound, bound);
-    return list.tensors;
+    return list.tensors();
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.comparison import fill, part
+from benchmarks.training import trainings
 from fastclip._bench.intervals import Interval
 from fastclip._bench.record import Record, load
 from fastclip._bench.report.formats import duration, error, operation, over, size, times
@@ -210,11 +211,13 @@ def render(run: dict[str, Any], comparison: Record | None = None) -> str:
             for row in run["memory"]
         )
         + "\n",
+        *trainings(RESULT.parent),
         *([part(comparison), *_plots()] if comparison else []),
         "## To repeat it\n",
         "On an idle machine; `benchmarks/README.md` says how it measures.\n",
         "    make bench                                                    # the comparison with other libraries\n"
         "    make bars BARS_OPTIONS='--json benchmarks/results/ruler.json'  # the bars\n"
+        "    make trainings                                                # steps and whole clients of PyTorch\n"
         "    .venv/bin/python benchmarks/page.py                           # this page\n",
     ]
     return "\n".join(parts)

@@ -3,6 +3,7 @@
 
 import copy
 import json
+import re
 
 import benchrecords
 import pytest
@@ -18,6 +19,13 @@ def published():
 
 def test_performance_page_is_made_from_the_published_run():
     assert PAGE.read_text() == render(published(), comparison())
+
+
+def test_every_line_of_a_table_has_a_cell_for_each_heading():
+    tables = re.findall(r"(?:^\|.*\n)+", PAGE.read_text(), re.MULTILINE)
+    assert len(tables) > 10
+    for lines in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines.splitlines()}) == 1, lines
 
 
 def test_every_operation_of_every_workload_has_a_row_and_absent_columns_are_left_out():

@@ -70,7 +70,7 @@ MAY_IMPORT = {
     "_bench": {"", "torch"},
     "_demo": {""},
     "numpy": {"_api"},
-    "torch": {"_config", "_dtypes"},
+    "torch": {"_config", "_dtypes", "_errors"},
 }
 THIRD_PARTY = {
     "_rules": set(),

@@ -69,29 +69,28 @@ bool make_layout(const Axes& axes, std::uint64_t chosen, std::int64_t size, Layo
     return dense;
 }
 
-bool describe(const py::detail::PyArray_Proxy* array, Access access, Buffer& buffer, std::unique_ptr<Layout>& layout) {
+std::unique_ptr<Layout> layout_of(const py::detail::PyArray_Proxy* array, std::int64_t size) {
+    auto layout = std::make_unique<Layout>();
+    const bool dense = make_layout(axes_of(array), kAllAxes, size, *layout);
+    if (dense && (array->flags & npy_api::NPY_ARRAY_ALIGNED_)) layout.reset();
+    return layout;
+}
+
+bool Gathered::add_array(PyObject* object, Access access) {
+    const auto* array = py::detail::array_proxy(object);
     const std::optional<DType> dtype = dtype_of(array);
     if (!dtype) return false;
     if (access == Access::write && !(array->flags & npy_api::NPY_ARRAY_WRITEABLE_)) return false;
     std::int64_t count = 1;
     for (int d = 0; d < array->nd; ++d) count *= array->dimensions[d];
-    buffer = {array->data, count, nullptr, *dtype, false};
+    Buffer buffer = {array->data, count, nullptr, *dtype, false};
     constexpr int kContiguous = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_F_CONTIGUOUS_;
-    const bool aligned = array->flags & npy_api::NPY_ARRAY_ALIGNED_;
-    if (count == 0 || (aligned && (array->flags & kContiguous))) return true;
-    layout = std::make_unique<Layout>();
-    if (make_layout(axes_of(array), kAllAxes, info(*dtype).size, *layout) && aligned)
-        layout.reset();
-    else
-        buffer.layout = layout.get();
-    return true;
-}
-
-bool Gathered::add_array(PyObject* object, Access access) {
-    Buffer buffer;
-    std::unique_ptr<Layout> layout;
-    if (!describe(py::detail::array_proxy(object), access, buffer, layout)) return false;
-    if (layout) layouts_.push_back(std::move(layout));
+    if (count > 0 && !((array->flags & npy_api::NPY_ARRAY_ALIGNED_) && (array->flags & kContiguous))) {
+        if (auto layout = layout_of(array, info(*dtype).size)) {
+            buffer.layout = layout.get();
+            layouts_.push_back(std::move(layout));
+        }
+    }
     buffers.push_back(buffer);
     arrays_.push_back(object);
     return true;

@@ -36,9 +36,8 @@ inline Axes axes_of(const pybind11::detail::PyArray_Proxy* array) {
 // element first.
 bool make_layout(const Axes& axes, std::uint64_t chosen, std::int64_t size, Layout& layout);
 
-// A plain array's buffer, and its layout where it needs one; false if it is not plain.
-bool describe(const pybind11::detail::PyArray_Proxy* array, Access access, Buffer& buffer,
-              std::unique_ptr<Layout>& layout);
+// Null where the elements are one dense and aligned block.
+std::unique_ptr<Layout> layout_of(const pybind11::detail::PyArray_Proxy* array, std::int64_t size);
 
 class Gathered {
   public:

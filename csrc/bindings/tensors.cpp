@@ -146,8 +146,14 @@ bool Tensors::add_tensor(PyObject* tensor) {
             return false;
         }
         if (!describe(t, buffer, layout)) return false;
-    } else if (Py_TYPE(tensor) == py::detail::npy_api::get().PyArray_Type_) {
-        if (!describe(py::detail::array_proxy(tensor), Access::write, buffer, layout)) return false;
+    } else if (registered().empty() && Py_TYPE(tensor) == py::detail::npy_api::get().PyArray_Type_) {
+        const auto* array = py::detail::array_proxy(tensor);
+        const std::optional<DType> dtype = dtype_of(array);
+        if (!dtype || !(array->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_)) return false;
+        std::int64_t count = 1;
+        for (int d = 0; d < array->nd; ++d) count *= array->dimensions[d];
+        if (count > 0) layout = layout_of(array, info(*dtype).size);
+        buffer = {array->data, count, layout.get(), *dtype, false};
     } else {
         return false;
     }

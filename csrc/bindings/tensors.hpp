@@ -22,9 +22,9 @@ pybind11::object make_scalar(double value, DType dtype);
 // nothing keeps another thread from giving a tensor's memory back (PyTorch: resize_).
 class Tensors {
   public:
-    // False, with nothing to clean up, if anything is not plain: another type than those registered (NumPy arrays are
-    // plain, too), device, dtype, or memory that two tensors share in part. Of owners that are listed twice the first
-    // counts; those whose `grad` is None are skipped.
+    // False, with nothing to clean up, if anything is not plain: another type than those registered (where none is,
+    // NumPy's arrays stand for tensors), device, dtype, or memory that two tensors share in part. Of owners that are
+    // listed twice the first counts; those whose `grad` is None are skipped.
     bool add(PyObject* list, bool gradients);
 
     pybind11::list tensors() const;  // all that were found, repeated ones, too

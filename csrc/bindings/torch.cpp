@@ -2,6 +2,7 @@
 // torch.nn.utils' verbs over lists of tensors. NotImplemented: something is not plain, and nothing has been touched.
 // The GIL is kept throughout, see Tensors.
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 #include <optional>
 
@@ -61,6 +62,11 @@ struct TotalNorm {
     py::tuple with(py::object answer) const { return py::make_tuple(make_scalar(value, dtype), std::move(answer)); }
 };
 
+double largest(DType dtype) {
+    constexpr double kLargest[] = {65504.0, 0x1.fep127, 0x1.fffffep127, DBL_MAX};  // in the order of DType
+    return kLargest[static_cast<int>(dtype)];
+}
+
 bool gather(Tensors& list, py::handle items, bool gradients) {
     return list.add(items.ptr(), gradients) && !list.buffers.empty();
 }
@@ -73,7 +79,7 @@ bool defined(const Tensors& list, Power power) {
 
 py::list written(const Tensors& list, double coefficient) { return coefficient == 1.0 ? py::list() : list.tensors(); }
 
-// (norm, whether it is finite)
+// (norm, whether it is finite, it in f64 before it was rounded, whether memory is listed twice)
 py::object py_tensors_norm(py::handle items, bool gradients, double norm_type) {
     const auto power = power_of(norm_type);
     Tensors list;
@@ -81,7 +87,9 @@ py::object py_tensors_norm(py::handle items, bool gradients, double norm_type) {
     count_call();
     InPlace pass(list.buffers);
     const TotalNorm norm(pass, list.buffers, *power);
-    return norm.with(py::bool_(!norm.nonfinite()));
+    const bool repeats =
+        std::any_of(list.buffers.begin(), list.buffers.end(), [](const Buffer& b) { return b.repeat; });
+    return py::make_tuple(make_scalar(norm.value, norm.dtype), !norm.nonfinite(), norm.exact, repeats);
 }
 
 // (norm, tensors that were written); None instead of these if the norm is not finite and that is an error.
@@ -113,7 +121,7 @@ py::object py_tensors_clamp(py::handle items, bool gradients, double bound) {
     Tensors list;
     if (bound < 0.0 || !gather(list, items, gradients)) return not_implemented();
     for (const Buffer& b : list.buffers)
-        if (std::isinf(round_to_dtype(b.dtype, bound)) && !std::isinf(bound)) return not_implemented();
+        if (bound > largest(b.dtype) && !std::isinf(bound)) return not_implemented();
     count_call();
     clamp_list(list.buffers, {}, -bound, bound);
     return list.tensors();

@@ -282,5 +282,7 @@ def test_a_wrapper_passes_for_the_optimizer(wrap):
 
 def test_what_is_no_optimizer_is_refused():
     for make in (ours.clip_in_step, ours.ClippedOptimizer):
-        with pytest.raises(TypeError, match=r"clip_in_step: optimizer is a list; expected a torch\.optim\.Optimizer"):
+        with pytest.raises(
+            TypeError, match=r"clip_in_step: optimizer is \[\] \(list\); expected a torch\.optim\.Optimizer"
+        ):
             make([], 1.0)

@@ -255,3 +255,37 @@ def test_the_default_device_and_dtype_change_nothing():
 def test_importing_fastclip_imports_no_torch():
     code = "import fastclip, sys; assert 'torch' not in sys.modules"
     assert os.system(f'{sys.executable} -c "{code}"') == 0
+
+
+@EACH
+def test_a_tracer_gets_torchs_own_operations(name):
+    def traced(call):
+        def clip(x):
+            holder = type("Holder", (), {"grad": x.clone()})()
+            call([holder])
+            return holder.grad
+
+        return torch.jit.trace(clip, torch.ones(3), check_trace=False)(torch.tensor([3.0, 4.0, 0.0]))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.testing.assert_close(traced(OURS[name]), traced(STOCK[name]))
+
+
+@EACH
+def test_arrays_are_no_gradients(name):
+    """PyTorch refuses them; nothing may have been written by then."""
+    array = torch.tensor([3.0, 4.0]).numpy()
+    holder = type("Holder", (), {"grad": array})()
+    found = outcome(OURS[name], [holder, *parameters(shapes=[(3,)])])
+    assert issubclass(found[0], (TypeError, AttributeError))
+    assert array.tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(F16, 65519.0), (F16, 65504.0), (F32, 3.4028235e38), (F32, 1e38)])
+def test_bounds_at_the_end_of_a_dtype(dtype, bound):
+    results = []
+    for clip in (ours.clip_grad_value_, stock.clip_grad_value_):
+        given = [parameter(torch.tensor([float("inf"), 1.0], dtype=dtype))]
+        results.append((outcome(lambda g, clip=clip: clip(g, bound), given), bits(given)))
+    assert results[0] == results[1]

@@ -133,4 +133,4 @@ def test_the_optimizer_wrapper_clips_tensors():
     p = torch.nn.Parameter(torch.zeros(2))
     p.grad = torch.tensor([30.0, 40.0])
     fastclip.clip_gradients_by_norm(torch.optim.SGD([p], lr=1.0), 5.0).step()
-    assert p.tolist() == [-3.0, -4.0]
+    assert p.tolist() == pytest.approx([-3.0, -4.0], rel=1e-6)  # torch adds 1e-6 to the norm of 50

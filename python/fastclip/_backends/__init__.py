@@ -51,7 +51,7 @@ class Backend(Protocol):
         """Take tensors of exactly this type from now on in what follows; False if that can't be."""
 
     def tensors_norm(self, items: list[Any], gradients: bool, norm_type: float) -> Any:
-        """Return (norm of tensors, or of the items' gradients, rounded to the common dtype; whether it is finite)."""
+        """Return (norm of tensors, or of the items' gradients; is it finite; it in f64; is any listed twice)."""
 
     def tensors_clip(
         self, items: list[Any], gradients: bool, max_norm: float, norm_type: float, error_if_nonfinite: bool

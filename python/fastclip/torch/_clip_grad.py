@@ -187,7 +187,7 @@ def get_total_norm(
         if _stock_get_total_norm is None:
             raise NotImplementedError("get_total_norm: PyTorch has it for these tensors from 2.6 on; upgrade it.")
         return _stock_get_total_norm(given, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
-    norm, finite = answer
+    norm, finite, _, _ = answer
     if error_if_nonfinite and not finite:
         refuse(norm_type)
     return norm  # type: ignore[no-any-return]

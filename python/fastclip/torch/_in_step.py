@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +12,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from fastclip import _errors
 from fastclip.torch import _tensors
-from fastclip.torch._clip_grad import clip_grad_norm_, get_total_norm, refuse
+from fastclip.torch._clip_grad import clip_grad_norm_, clip_grads_with_norm_, get_total_norm, refuse
 
 # Below, a pass over gradients that are in cache is cheaper than the tensor that holds the scale (Zen 3, 2 cores).
 FOLDED_BYTES = 2 << 20
+
+_LARGEST = torch.finfo(torch.float32).max
+_ABSENT: Any = object()
 
 
 def _parameters(optimizer: Optimizer) -> list[Any]:
@@ -27,6 +33,17 @@ def _can_fold(optimizer: Optimizer) -> bool:
         getattr(optimizer, "_step_supports_amp_scaling", False)
         and all(group.get("fused") and not group.get("differentiable") for group in optimizer.param_groups)
     )
+
+
+def _skips(optimizer: Any) -> bool:
+    """Tell whether a GradScaler has found what makes the kernels skip this step."""
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and found.item() > 0
+
+
+def _clips(optimizer: Optimizer) -> bool:
+    hooks = getattr(optimizer, "_optimizer_step_pre_hooks", {}).values()
+    return any(isinstance(getattr(hook, "__self__", None), ClipInStep) for hook in hooks)
 
 
 class ClipInStep:
@@ -46,10 +63,13 @@ class ClipInStep:
     def __init__(self, optimizer: Optimizer, max_norm: float, norm_type: float, error_if_nonfinite: bool) -> None:
         self.max_norm = max_norm
         self.total_norm: Tensor | None = None
-        self._norm_type, self._error_if_nonfinite = norm_type, error_if_nonfinite
-        self._scale: Tensor | None = None  # ours, while the optimizer has it
-        self._scale_before: Tensor | None = None  # a GradScaler's
-        self._bytes = 0, 0  # how many parameters there were, and how large they are
+        self.norm_type, self.error_if_nonfinite = norm_type, error_if_nonfinite
+        self._optimizer = weakref.ref(optimizer)
+        self._ours: Tensor | None = None  # the scale, while the optimizer has it
+        self._theirs: Any = _ABSENT  # what stood there before: a GradScaler's, or its None
+        self._counted = 0  # how many parameters there were when the next two were found
+        self._bytes = 0  # of those with a gradient
+        self._largest = _LARGEST  # scale that the kernels can take: they hold it in f32, and in the parameters' dtype
         self._hooks = [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
@@ -59,9 +79,12 @@ class ClipInStep:
         """Let the optimizer step as it did before."""
         for hook in self._hooks:
             hook.remove()
+        optimizer = self._optimizer()
+        if optimizer is not None:
+            self._restore(optimizer)
 
     def _before(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._after(optimizer, args, kwargs)  # the last step may have raised
+        self._restore(optimizer)  # the last step may have raised
         closure: Callable[[], Any] | None = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
             self._clip(optimizer)
@@ -77,62 +100,73 @@ class ClipInStep:
         return args, {**kwargs, "closure": clipped}
 
     def _after(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._scale is not None and getattr(optimizer, "grad_scale", None) is self._scale:
-            if self._scale_before is None:
+        self._restore(optimizer)
+
+    def _restore(self, optimizer: Any) -> None:
+        if self._ours is not None and vars(optimizer).get("grad_scale") is self._ours:
+            if self._theirs is _ABSENT:
                 del optimizer.grad_scale
             else:
-                optimizer.grad_scale = self._scale_before
-        self._scale = self._scale_before = None
+                optimizer.grad_scale = self._theirs
+        self._ours, self._theirs = None, _ABSENT
 
-    def _small(self, parameters: list[Any]) -> bool:
-        if self._bytes[0] != len(parameters):
-            self._bytes = len(parameters), sum(parameter.numel() * parameter.element_size() for parameter in parameters)
-        return self._bytes[1] < FOLDED_BYTES
+    def _set(self, optimizer: Any, scale: Tensor) -> None:
+        self._ours, self._theirs = scale, vars(optimizer).get("grad_scale", _ABSENT)
+        optimizer.grad_scale = scale
+
+    def _look_at(self, parameters: list[Any]) -> None:
+        if self._counted == len(parameters) and self._bytes:
+            return
+        found = [p for p in parameters if p.grad is not None]
+        self._counted = len(parameters)
+        self._bytes = sum(p.numel() * p.element_size() for p in found)
+        self._largest = min([_LARGEST, *(torch.finfo(dtype).max for dtype in {p.dtype for p in found})])
 
     def _clip(self, optimizer: Any) -> None:
         parameters = _parameters(optimizer)
-        scale_before: Tensor | None = getattr(optimizer, "grad_scale", None)
-        if scale_before is None and not (self.max_norm > 0 and _can_fold(optimizer) and not self._small(parameters)):
-            self._in_place(parameters)
+        scaled_by: Tensor | None = vars(optimizer).get("grad_scale")
+        listened = _tensors.listened()
+        folds = self.max_norm > 0 and _can_fold(optimizer) and not listened
+        if folds:
+            self._look_at(parameters)
+        if scaled_by is None and not (folds and self._bytes >= FOLDED_BYTES):
+            self.total_norm = clip_grad_norm_(parameters, self.max_norm, self.norm_type, self.error_if_nonfinite)
             return
-        norm = self._norm(parameters)
-        if norm.dtype == torch.float64 and scale_before is None:  # the kernels hold the scale in f32
-            self._in_place(parameters)
-            return
-        if norm.device.type == "cpu":
-            self._fold(optimizer, parameters, norm, scale_before)
-        else:  # without asking the device for the number
-            before = 1.0 if scale_before is None else scale_before
-            self.total_norm = norm / before
-            self._set(optimizer, torch.clamp((self.total_norm + 1e-6) / self.max_norm, min=1.0) * before, scale_before)
-
-    def _in_place(self, parameters: list[Any]) -> None:
-        self.total_norm = clip_grad_norm_(parameters, self.max_norm, self._norm_type, self._error_if_nonfinite)
-
-    def _norm(self, parameters: list[Any]) -> Tensor:
-        answer = _tensors.norm(parameters, True, self._norm_type) if not _tensors.listened() else NotImplemented
+        answer = NotImplemented if listened else _tensors.norm(parameters, True, self.norm_type)
         if answer is NotImplemented:
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            return get_total_norm(gradients, self._norm_type, self._error_if_nonfinite)
-        norm, finite = answer
-        if self._error_if_nonfinite and not finite:
-            refuse(self._norm_type)
-        return norm  # type: ignore[no-any-return]
-
-    def _fold(self, optimizer: Any, parameters: list[Any], norm: Tensor, scale_before: Tensor | None) -> None:
-        before = 1.0 if scale_before is None else scale_before.item()
-        self.total_norm = norm if scale_before is None else norm / before
-        number = norm.item() / before
-        if scale_before is None and number == torch.inf:  # is it beyond the dtype, or an element's?
-            self._in_place(parameters)
+            self._clip_on_its_device(optimizer, parameters, scaled_by, folds)
             return
-        scale = (number + 1e-6) / self.max_norm if self.max_norm > 0 else torch.inf
-        if scale > 1.0 or scale != scale:
-            self._set(optimizer, torch.tensor(scale * before, dtype=torch.float32, device="cpu"), scale_before)
+        norm, finite, exact, repeats = answer
+        before = 1.0 if scaled_by is None else scaled_by.item()
+        number = exact / before
+        self.total_norm = norm if scaled_by is None else torch.tensor(number, dtype=norm.dtype, device=_tensors.CPU)
+        if not finite and _skips(optimizer):
+            return
+        if not finite and self.error_if_nonfinite:
+            refuse(self.norm_type)
+        # The kernels divide a tensor that is listed twice by the scale twice.
+        folds = folds and finite and not repeats and (norm.dtype != torch.float64 or scaled_by is not None)
+        scale = max(1.0, (number + 1e-6) / self.max_norm) * before if folds else math.inf
+        if scale == before:  # within the limit
+            return
+        if scale <= self._largest:
+            self._set(optimizer, torch.tensor(scale, dtype=torch.float32, device=_tensors.CPU))
+        elif scaled_by is None:
+            clip_grad_norm_(parameters, self.max_norm, self.norm_type)
+        else:
+            clip_grads_with_norm_(parameters, self.max_norm, torch.tensor(number, dtype=torch.float64))
 
-    def _set(self, optimizer: Any, scale: Tensor, scale_before: Tensor | None) -> None:
-        self._scale, self._scale_before = scale, scale_before
-        optimizer.grad_scale = scale
+    def _clip_on_its_device(self, optimizer: Any, parameters: list[Any], scaled_by: Tensor | None, folds: bool) -> None:
+        """Do the same by PyTorch's operations, without asking a device for a number."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        checked = self.error_if_nonfinite and not _skips(optimizer)
+        norm = get_total_norm(gradients, self.norm_type, checked).to(torch.float32)
+        before = 1.0 if scaled_by is None else scaled_by
+        self.total_norm = norm / before
+        if folds:
+            self._set(optimizer, torch.clamp((self.total_norm + 1e-6) / self.max_norm, min=1.0) * before)
+        else:
+            clip_grads_with_norm_(parameters, self.max_norm, self.total_norm)
 
 
 def clip_in_step(
@@ -147,13 +181,14 @@ def clip_in_step(
     The parameters become what `clip_grad_norm_` and a step make of them, but for the last place: a quotient is rounded
     otherwise than a product. Either way `grad` holds the clipped gradients afterwards. A `torch.amp.GradScaler` in
     whose step the fused optimizer takes part is respected: the norm, the limit and `total_norm` are those of the
-    unscaled gradients. A closure is called first, and what it computes is clipped.
+    unscaled gradients. A closure is called first, and what it computes is clipped. Copies of the optimizer do not clip:
+    PyTorch leaves hooks behind when it copies or pickles one.
 
     Args:
         optimizer: any optimizer of PyTorch's; nothing of it is replaced, two hooks are registered.
         max_norm: the limit, as for `clip_grad_norm_`.
         norm_type: the p of the norm.
-        error_if_nonfinite: raise before the step if the norm is infinite or NaN.
+        error_if_nonfinite: raise before the step if the norm is infinite or NaN; not in one that a GradScaler skips.
 
     Returns:
         A handle, with `remove()`, `max_norm`, and `total_norm`, the norm that the last step found.
@@ -161,6 +196,7 @@ def clip_in_step(
     Raises:
         RuntimeError: in a step, see `error_if_nonfinite`.
         TypeError: `optimizer` is none.
+        ValueError: it clips already.
 
     Example:
         >>> import torch, fastclip.torch
@@ -173,7 +209,9 @@ def clip_in_step(
         (tensor(5.), tensor([-1.5000, -2.0000]))
     """
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"clip_in_step: optimizer is a {type(optimizer).__name__}; expected a torch.optim.Optimizer.")
+        raise TypeError(f"clip_in_step: optimizer is {_errors.show(optimizer)}; expected a torch.optim.Optimizer.")
+    if _clips(optimizer):
+        raise ValueError("clip_in_step: optimizer clips already; set that handle's max_norm, or remove() it first.")
     return ClipInStep(optimizer, float(max_norm), float(norm_type), bool(error_if_nonfinite))
 
 
@@ -181,8 +219,8 @@ class ClippedOptimizer:
     """Wrap an optimizer so that every step clips first, as `clip_in_step` does to the optimizer itself.
 
     The wrapper passes for the optimizer (`isinstance` and every attribute, those that are set included), so that
-    schedulers and `state_dict` work on either of the two. Its own attribute `clipping` is the handle that
-    `clip_in_step` returns.
+    schedulers and `state_dict` work on either of the two; a copy clips, too. Its own attribute `clipping` is the handle
+    that `clip_in_step` returns.
 
     Args:
         optimizer: any optimizer of PyTorch's.
@@ -192,6 +230,7 @@ class ClippedOptimizer:
 
     Raises:
         TypeError: `optimizer` is none.
+        ValueError: it clips already.
 
     Example:
         >>> import torch, fastclip.torch
@@ -223,6 +262,14 @@ class ClippedOptimizer:
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._optimizer, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._optimizer, name)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:  # of a copy: its optimizer is copied without hooks
+        clipping = self.clipping
+        arguments = self._optimizer, clipping.max_norm, clipping.norm_type, clipping.error_if_nonfinite
+        return ClippedOptimizer, arguments
 
     def __repr__(self) -> str:
         return f"ClippedOptimizer({self._optimizer!r}, max_norm={self.clipping.max_norm!r})"

@@ -23,12 +23,13 @@ CPU = torch.device("cpu")
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 _modes: Callable[[], int] = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
+_tracing: Callable[[], bool] = getattr(torch._C, "_is_tracing", lambda: False)
 _compiling = torch.compiler.is_compiling
 
 
 def listened() -> bool:
-    """Tell whether a compiler or a dispatch mode (fake tensors, a counter of operations) must see every operation."""
-    return bool(_compiling() or _modes())
+    """Tell whether a compiler, a tracer or a dispatch mode (fake tensors, say) must see every operation."""
+    return bool(_compiling() or _modes() or _tracing())
 
 
 def _bfloat16() -> Any:
@@ -69,9 +70,9 @@ def _by_arrays(call: Callable[..., Any]) -> Callable[..., Any]:
             return tensors if answer else answer
         if not isinstance(answer, tuple):
             return answer
-        (value, code), written = answer
+        (value, code), written, *more = answer
         norm = torch.scalar_tensor(value, dtype=DTYPES[code], device=CPU)
-        return norm, (tensors if isinstance(written, list) and written else written)
+        return norm, (tensors if isinstance(written, list) and written else written), *more
 
     return through
 

@@ -64,7 +64,7 @@ class Style(NamedTuple):
 _BLUE, _GREEN, _PURPLE, _SKY, _ORANGE, _YELLOW = "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442"
 _STYLES = {
     "fastclip": Style("#D55E00", "o", "", bold=True),
-    "fastclip.torch": Style("#D55E00", "D", "//", "--"),
+    "fastclip.torch": Style("#D55E00", "1", "||..", "--"),
     "numpy": Style(_BLUE, "s", "///"),
     "scipy": Style(_BLUE, "<", "//..", "--"),
     "torch": Style(_GREEN, "^", "..."),

@@ -19,7 +19,7 @@ from fastclip._bench.limit import Probe, Setting
 from fastclip._bench.peers.base import Peer, able
 
 STEP = 1e-5  # by this part the limit falls from call to call, so that every call has something to clip
-SMALL = 100 * 1e-6 / STEP  # of norms: to which 1e-6 is no longer a hundredth of a step
+SMALL = 10 * 1e-6 / STEP  # of norms: from which 1e-6 is a tenth of a step
 SEEN = 8  # rows, or arrays, whose norms are looked at after each sample
 Call = Callable[[float], Any]
 
@@ -115,8 +115,8 @@ class _Clip:
     def __init__(self, peer: Peer, call: Call, values: Values) -> None:
         self.peer, self.call, self.values = peer, call, values
         self.beyond = peer.always_writes and (values.coarse or not peer.returns_norm)
-        # torch adds 1e-6 to the norm: where that is small, it falls by more than a step, and the next one who clips
-        # must know. (Where it is not, the data may be large, and a read would take work off the next timed call.)
+        # torch adds 1e-6 to the norm, so what it leaves is smaller than the limit by as much. Where that is a good part
+        # of a step, the norm is looked at. (Elsewhere a look would put the peer's threads to sleep, and empty caches.)
         self.overdoes = peer.adds_to_norm and peer.own is None and values.norm < SMALL
         self.bias = 1.0 if self.beyond else peer.norm(call(10 * values.norm)) / values.norm
 
@@ -125,7 +125,7 @@ class _Clip:
             return _timed(self.call, [10 * self.values.norm] * calls)[0]
         limits = _falling(self.values.norm * self.bias, calls)
         seconds, norms = _timed(self.call, limits)
-        self.values.norm = limits[-1] / self.bias
+        self.values.norm = limits[-1] / self.bias - (1e-6 if self.peer.adds_to_norm else 0.0)
         if self.overdoes:
             self.values.norm = exact_norm(self.values.arrays)
         missed = sum(float(norm) <= limit for norm, limit in zip(norms, limits, strict=True))

@@ -19,7 +19,7 @@ from fastclip._bench.limit import Probe, Setting
 from fastclip._bench.peers.base import Peer, able
 
 STEP = 1e-5  # by this part the limit falls from call to call, so that every call has something to clip
-SMALL = 10 * 1e-6 / STEP  # of norms: from which 1e-6 is a tenth of a step
+ADDED = 1e-6  # by torch to the norm that it divides by: it leaves less than the limit by as much
 SEEN = 8  # rows, or arrays, whose norms are looked at after each sample
 Call = Callable[[float], Any]
 
@@ -115,19 +115,19 @@ class _Clip:
     def __init__(self, peer: Peer, call: Call, values: Values) -> None:
         self.peer, self.call, self.values = peer, call, values
         self.beyond = peer.always_writes and (values.coarse or not peer.returns_norm)
-        # torch adds 1e-6 to the norm, so what it leaves is smaller than the limit by as much. Where that is a good part
-        # of a step, the norm is looked at. (Elsewhere a look would put the peer's threads to sleep, and empty caches.)
-        self.overdoes = peer.adds_to_norm and peer.own is None and values.norm < SMALL
+        self.added = ADDED if peer.adds_to_norm else 0.0
         self.bias = 1.0 if self.beyond else peer.norm(call(10 * values.norm)) / values.norm
 
     def sample(self, calls: int) -> float:
         if self.beyond:
             return _timed(self.call, [10 * self.values.norm] * calls)[0]
-        limits = _falling(self.values.norm * self.bias, calls)
+        norm, limits = self.values.norm, []
+        for _ in range(calls):
+            limit = norm * (1 - STEP)
+            limits.append(limit * self.bias)
+            norm = limit * norm / (norm + self.added)
         seconds, norms = _timed(self.call, limits)
-        self.values.norm = limits[-1] / self.bias - (1e-6 if self.peer.adds_to_norm else 0.0)
-        if self.overdoes:
-            self.values.norm = exact_norm(self.values.arrays)
+        self.values.norm = norm
         missed = sum(float(norm) <= limit for norm, limit in zip(norms, limits, strict=True))
         if missed and not self.peer.always_writes:
             raise AssertionError(f"{self.peer.name}: {missed} of {calls} timed calls had nothing to clip")

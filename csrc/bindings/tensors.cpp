@@ -35,8 +35,8 @@ constexpr const char* kCapsule = "dlpack_exchange_api";
 struct Registered {
     PyTypeObject* type;  // owned
     const ExchangeApi* api;
-    PyObject*
-        grad;  // the descriptor of that attribute, owned: to look it up for each tensor costs more than to call it
+    // The descriptor of that attribute, owned: to look it up for each tensor costs more than to call it.
+    PyObject* grad;
 };
 
 std::vector<Registered>& registered() {  // torch.Tensor and torch.nn.Parameter; never destroyed

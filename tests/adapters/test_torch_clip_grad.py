@@ -62,6 +62,17 @@ def test_a_norm_of_any_dtype_gives_torchs_bits(native, dtypes, total):
             assert bits(mine) == bits(theirs), (value, max_norm)
 
 
+@pytest.mark.parametrize("total", DTYPES, ids=str)
+def test_the_coefficient_of_a_small_norm_is_rounded_as_torch_rounds_it(native, total):
+    """Where 1e-6 is a part of the sum: f16 and bf16 round it first, but not max_norm. A gradient of 1 shows it."""
+    for norm in torch.logspace(-7.5, -2, 400, dtype=F64).to(total):
+        for max_norm in (1e-6, 3.3e-6, 1e-4, 7e-4):
+            mine, theirs = parameter(torch.ones(1, dtype=F64)), parameter(torch.ones(1, dtype=F64))
+            ours.clip_grads_with_norm_(mine, max_norm, norm)
+            stock._clip_grads_with_norm_(theirs, max_norm, norm)
+            assert mine.grad.item() == theirs.grad.item(), (norm, max_norm)
+
+
 @EACH_LIST
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e3])
 def test_the_norm_is_the_exact_one_rounded_to_torchs_dtype(native, dtypes, scale):

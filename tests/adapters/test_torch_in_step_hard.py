@@ -155,7 +155,7 @@ def test_groups_of_which_one_is_not_fused():
 
 @pytest.mark.parametrize("scaled", [False, True])
 def test_where_nothing_is_native_torchs_operations_do_it(monkeypatch, scaled):
-    """As on a GPU: without asking for a number."""
+    """As on a GPU, or where a CPU's memory is shared in part."""
     monkeypatch.setattr(_tensors, "norm", lambda *_: NotImplemented)
     monkeypatch.setattr(_in_step, "get_total_norm", lambda g, *_: torch.linalg.vector_norm(g[0].double()))
     p = weight(0.04 if scaled else 0.01)
@@ -166,7 +166,7 @@ def test_where_nothing_is_native_torchs_operations_do_it(monkeypatch, scaled):
             scaler(4.0).step(optimizer)
         else:
             optimizer.step()
-        assert clipping.total_norm.dtype == F32
+        assert clipping.total_norm.dtype == F64
         assert not hasattr(optimizer, "grad_scale")
         p.grad = torch.full(LARGE, 4e-4 if scaled else 1e-4)
     assert moved(p) == about(0.001 + 1e-4)
@@ -266,3 +266,18 @@ def test_f64_is_exact_to_its_own_last_places():
     ours.clip_in_step(optimizer, 1.0)
     optimizer.step()
     assert moved(p) == pytest.approx(0.01 / (10 + 1e-6), rel=1e-14)
+
+
+@pytest.mark.parametrize("p", [2.0, 3.0])
+def test_no_order_of_the_norm_makes_zeros_of_f64_or_divides_a_shared_gradient_twice(p):
+    large = weight(1e38, (400_000,), F64)
+    optimizer = descent(large)
+    ours.clip_in_step(optimizer, 1.0, norm_type=p)
+    optimizer.step()
+    assert moved(large) == pytest.approx(400_000 ** (-1 / p), rel=1e-9)
+    a, b = weight(), weight()
+    a.grad = b.grad = torch.ones(LARGE)
+    optimizer = descent(a, b)
+    ours.clip_in_step(optimizer, 1.0, norm_type=p)
+    optimizer.step()
+    assert moved(a) == moved(b) == pytest.approx(2e6 ** (-1 / p), rel=1e-2)

@@ -160,11 +160,12 @@ class ClipInStep:
         """Do the same by PyTorch's operations, without asking a device for a number."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         checked = self.error_if_nonfinite and not _skips(optimizer)
-        norm = get_total_norm(gradients, self.norm_type, checked).to(torch.float32)
-        before = 1.0 if scaled_by is None else scaled_by
-        self.total_norm = norm / before
-        if folds:
-            self._set(optimizer, torch.clamp((self.total_norm + 1e-6) / self.max_norm, min=1.0) * before)
+        norm = get_total_norm(gradients, self.norm_type, checked)
+        self.total_norm = norm if scaled_by is None else norm / scaled_by
+        # A CPU's lists come here for what is not plain: another order of the norm, memory shared in part.
+        if folds and gradients and all(gradient.is_cuda for gradient in gradients) and norm.dtype != torch.float64:
+            scale = torch.clamp((self.total_norm.float() + 1e-6) / self.max_norm, min=1.0)
+            self._set(optimizer, scale if scaled_by is None else scale * scaled_by)
         else:
             clip_grads_with_norm_(parameters, self.max_norm, self.total_norm)
 

@@ -34,7 +34,9 @@ bars: .venv/test.stamp
 	$(BIN)/python benchmarks/run.py $(BARS_OPTIONS)
 
 trainings: .venv/test.stamp
-	-$(BIN)/python benchmarks/in_step.py --json benchmarks/results/in_step.json
+	rm -f build/in_step.json; mkdir -p build  # 1: a bar was missed, which the page says
+	$(BIN)/python benchmarks/in_step.py --json build/in_step.json || [ $$? -eq 1 ]
+	cp build/in_step.json benchmarks/results/
 	for client in ppo accelerate_loop transformer; do \
 	  $(BIN)/python benchmarks/clients/$$client.py --json benchmarks/results/$$client.json || exit 1; done
 	$(BIN)/python benchmarks/page.py

@@ -23,7 +23,7 @@ constexpr const char* kUsedVersioned = "used_dltensor_versioned";
 constexpr const char* kOwner = "fastclip.dlpack";
 
 enum Device { kCpu = 1, kCudaHost = 3, kRocmHost = 11 };                // readable by a CPU without further ado
-enum Code { kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4 };             // those that NumPy (with ml_dtypes) has
+enum Code { kInt = 0, kUInt = 1 };  // beside the floats: those that NumPy has
 enum Flag : std::uint64_t { kReadOnly = 1, kCopied = 2, kPadded = 4 };  // kPadded is for types below a byte
 
 // A consumed tensor. Its deleter is called once, with the GIL: here, or by the array's base that it is moved to.
@@ -78,14 +78,14 @@ Tensor consume(py::handle object) {
 
 py::dtype dtype_of(DLDataType type, py::handle bfloat16) {
     if (type.lanes != 1) throw py::type_error("has DLPack vectors of " + std::to_string(type.lanes) + " as elements");
-    if (type.code == kBfloat && type.bits == 16) return py::dtype::from_args(bfloat16());
-    const bool is_float = type.code == kFloat && (type.bits == 16 || type.bits == 32 || type.bits == 64);
+    if (type.code == kDLBfloat && type.bits == 16) return py::dtype::from_args(bfloat16());
+    const bool is_float = type.code == kDLFloat && (type.bits == 16 || type.bits == 32 || type.bits == 64);
     const bool is_int = (type.code == kInt || type.code == kUInt) &&
                         (type.bits == 8 || type.bits == 16 || type.bits == 32 || type.bits == 64);
     if (!is_float && !is_int)
         throw py::type_error("has DLPack type code " + std::to_string(type.code) + " of " + std::to_string(type.bits) +
                              " bits; expected float16, bfloat16, float32 or float64");
-    const char kind = type.code == kFloat ? 'f' : type.code == kInt ? 'i' : 'u';
+    const char kind = type.code == kDLFloat ? 'f' : type.code == kInt ? 'i' : 'u';
     return py::dtype(kind + std::to_string(type.bits / 8));
 }
 

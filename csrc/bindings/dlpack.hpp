@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "core/dtype.hpp"
+
 namespace fastclip {
 
 struct DLDevice {
@@ -43,6 +45,12 @@ struct DLManagedTensorVersioned {  // capsule "dltensor_versioned"; of other maj
     std::uint64_t flags;
     DLTensor tensor;
 };
+
+inline constexpr std::uint8_t kDLFloat = 2, kDLBfloat = 4;
+
+inline DLDataType dlpack_type(DType dtype) {
+    return {dtype == DType::bf16 ? kDLBfloat : kDLFloat, static_cast<std::uint8_t>(8 * info(dtype).size), 1};
+}
 
 static_assert(sizeof(DLTensor) == 48 && offsetof(DLManagedTensorVersioned, tensor) == 32);
 

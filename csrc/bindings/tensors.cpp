@@ -59,14 +59,11 @@ py::object grad_of(PyObject* owner) {
 }
 
 std::optional<DType> dtype_of(DLDataType type) {
-    constexpr std::uint8_t kFloat = 2, kBfloat = 4;
-    if (type.lanes != 1) return std::nullopt;
-    if (type.code == kBfloat && type.bits == 16) return DType::bf16;
-    if (type.code != kFloat) return std::nullopt;
-    return type.bits == 32   ? std::optional(DType::f32)
-           : type.bits == 64 ? std::optional(DType::f64)
-           : type.bits == 16 ? std::optional(DType::f16)
-                             : std::nullopt;
+    for (int i = 0; i < kDTypes; ++i) {
+        const DLDataType known = dlpack_type(static_cast<DType>(i));
+        if (type.code == known.code && type.bits == known.bits && type.lanes == 1) return static_cast<DType>(i);
+    }
+    return std::nullopt;
 }
 
 // The buffer of a tensor in C order, or with a layout; false if it is none of ours.
@@ -104,6 +101,9 @@ bool describe(const DLTensor& t, Buffer& buffer, std::unique_ptr<Layout>& layout
 }  // namespace
 
 bool register_tensor_type(py::handle type) {
+#ifdef Py_GIL_DISABLED
+    return false;  // nothing keeps another thread from taking the memory away: NumPy's arrays hold it
+#endif
     if (!PyType_Check(type.ptr()) || !py::hasattr(type, "__dlpack_c_exchange_api__")) return false;
     const py::object capsule = type.attr("__dlpack_c_exchange_api__");
     if (!PyCapsule_IsValid(capsule.ptr(), kCapsule)) return false;
@@ -124,12 +124,11 @@ py::object make_scalar(double value, DType dtype) {
         DLManagedTensorVersioned managed;
         double value;
     };
-    constexpr DLDataType kTypes[] = {{2, 16, 1}, {4, 16, 1}, {2, 32, 1}, {2, 64, 1}};  // in the order of DType
     auto* scalar = new Scalar{};
     scalar->managed.major = 1;
     scalar->managed.minor = 0;
     scalar->managed.deleter = [](DLManagedTensorVersioned* self) { delete reinterpret_cast<Scalar*>(self); };
-    scalar->managed.tensor = {&scalar->value, {1, 0}, 0, kTypes[static_cast<int>(dtype)], nullptr, nullptr, 0};
+    scalar->managed.tensor = {&scalar->value, {1, 0}, 0, dlpack_type(dtype), nullptr, nullptr, 0};
     store(value, {reinterpret_cast<char*>(&scalar->value), 1, nullptr, dtype, false});
     void* object = nullptr;
     if (registered()[0].api->managed_to_object(&scalar->managed, &object) != 0) throw py::error_already_set();

@@ -2,7 +2,6 @@
 // torch.nn.utils' verbs over lists of tensors. NotImplemented: something is not plain, and nothing has been touched.
 // The GIL is kept throughout, see Tensors.
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
 #include <optional>
 
@@ -62,42 +61,46 @@ struct TotalNorm {
     py::tuple with(py::object answer) const { return py::make_tuple(make_scalar(value, dtype), std::move(answer)); }
 };
 
-double largest(DType dtype) {
-    constexpr double kLargest[] = {65504.0, 0x1.fep127, 0x1.fffffep127, DBL_MAX};  // in the order of DType
-    return kLargest[static_cast<int>(dtype)];
-}
-
 bool gather(Tensors& list, py::handle items, bool gradients) {
     return list.add(items.ptr(), gradients) && !list.buffers.empty();
 }
 
-// torch refuses the largest magnitude of nothing.
-bool defined(const Tensors& list, Power power) {
-    return power != Power::infinite ||
-           std::none_of(list.buffers.begin(), list.buffers.end(), [](const Buffer& b) { return b.count == 0; });
+// The list, and what its norm is of order 2, 1 or infinity; torch refuses the largest magnitude of nothing.
+std::optional<Power> gather_for_norm(Tensors& list, py::handle items, bool gradients, double norm_type) {
+    const auto power = power_of(norm_type);
+    if (!power || !gather(list, items, gradients)) return std::nullopt;
+    const auto empty = [](const Buffer& b) { return b.count == 0; };
+    if (power == Power::infinite && std::any_of(list.buffers.begin(), list.buffers.end(), empty)) return std::nullopt;
+    count_call();
+    return power;
 }
 
 py::list written(const Tensors& list, double coefficient) { return coefficient == 1.0 ? py::list() : list.tensors(); }
 
-// (norm, whether it is finite, it in f64 before it was rounded, whether memory is listed twice)
+// (norm, whether it is finite, it in f64 before it was rounded, bytes, whether memory is listed twice, the largest
+// number that all dtypes hold)
 py::object py_tensors_norm(py::handle items, bool gradients, double norm_type) {
-    const auto power = power_of(norm_type);
     Tensors list;
-    if (!power || !gather(list, items, gradients) || !defined(list, *power)) return not_implemented();
-    count_call();
+    const auto power = gather_for_norm(list, items, gradients, norm_type);
+    if (!power) return not_implemented();
     InPlace pass(list.buffers);
     const TotalNorm norm(pass, list.buffers, *power);
-    const bool repeats =
-        std::any_of(list.buffers.begin(), list.buffers.end(), [](const Buffer& b) { return b.repeat; });
-    return py::make_tuple(make_scalar(norm.value, norm.dtype), !norm.nonfinite(), norm.exact, repeats);
+    std::int64_t bytes = 0;
+    bool repeats = false;
+    double held = info(norm.dtype).largest;
+    for (const Buffer& b : list.buffers) {
+        bytes += b.count * info(b.dtype).size;
+        repeats = repeats || b.repeat;
+        held = std::min(held, info(b.dtype).largest);
+    }
+    return py::make_tuple(make_scalar(norm.value, norm.dtype), !norm.nonfinite(), norm.exact, bytes, repeats, held);
 }
 
 // (norm, tensors that were written); None instead of these if the norm is not finite and that is an error.
 py::object py_tensors_clip(py::handle items, bool gradients, double max_norm, double norm_type, bool raise) {
-    const auto power = power_of(norm_type);
     Tensors list;
-    if (!power || !gather(list, items, gradients) || !defined(list, *power)) return not_implemented();
-    count_call();
+    const auto power = gather_for_norm(list, items, gradients, norm_type);
+    if (!power) return not_implemented();
     InPlace pass(list.buffers);
     const TotalNorm norm(pass, list.buffers, *power);
     if (raise && norm.nonfinite()) return norm.with(py::none());
@@ -121,7 +124,7 @@ py::object py_tensors_clamp(py::handle items, bool gradients, double bound) {
     Tensors list;
     if (bound < 0.0 || !gather(list, items, gradients)) return not_implemented();
     for (const Buffer& b : list.buffers)
-        if (bound > largest(b.dtype) && !std::isinf(bound)) return not_implemented();
+        if (bound > info(b.dtype).largest && !std::isinf(bound)) return not_implemented();
     count_call();
     clamp_list(list.buffers, {}, -bound, bound);
     return list.tensors();

@@ -36,7 +36,7 @@ double torch_coefficient_narrow(float norm, double max_norm) {
 // The norm as a number of the dtype, one rounding.
 inline double round_to_dtype(DType dtype, double norm) {
     switch (dtype) {
-#define FASTCLIP_ROUND(tag, type, bits) \
+#define FASTCLIP_ROUND(tag, type, bits, largest) \
     case DType::tag: {                  \
         type rounded;                   \
         round_once(rounded, norm);      \

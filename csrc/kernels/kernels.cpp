@@ -48,7 +48,7 @@ extern const KernelTable FASTCLIP_JOIN(kernels_, FASTCLIP_ISA);
 const KernelTable FASTCLIP_JOIN(kernels_, FASTCLIP_ISA) = {
     FASTCLIP_TEXT(FASTCLIP_ISA),
     {
-#define FASTCLIP_KERNELS(tag, type, bits) kernels<type>(),
+#define FASTCLIP_KERNELS(tag, type, bits, largest) kernels<type>(),
         FASTCLIP_DTYPES(FASTCLIP_KERNELS)
 #undef FASTCLIP_KERNELS
     },

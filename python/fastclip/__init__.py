@@ -9,6 +9,9 @@
 [array([0.6, 0. ], dtype=float32), array([0.8], dtype=float32)]
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from fastclip._api import (
     Measurement,
     clip,
@@ -51,3 +54,15 @@ __all__ = [
     "set_recycling",
     "show_config",
 ]
+
+_DROP_INS = ("numpy", "torch")
+
+if not _TYPE_CHECKING:  # to a checker, a name that is in no module stays an error
+
+    def __getattr__(name: str) -> _Any:
+        """Import `fastclip.torch` and the like, and with them their framework, where they are first used."""
+        if name not in _DROP_INS:
+            raise AttributeError(f"module 'fastclip' has no attribute {name!r}")
+        import importlib
+
+        return importlib.import_module(f"fastclip.{name}")

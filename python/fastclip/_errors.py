@@ -13,9 +13,17 @@ from fastclip import _dtypes
 
 def show(value: object) -> str:
     """Describe a value in an error message: its type, and the value itself where it is short."""
-    text = repr(value)
     kind = type(value).__name__
+    try:
+        text = repr(value)
+    except Exception:  # half made, say: the error at hand matters more
+        return f"of type {kind}"
     return f"{text} ({kind})" if len(text) <= 40 and "\n" not in text else f"of type {kind}"
+
+
+def not_installed(caller: str, name: str) -> ModuleNotFoundError:
+    """Say how to get a framework."""
+    return ModuleNotFoundError(f"{caller}: {name} is not installed: pip install {name}", name=name)
 
 
 def real(function: str, argument: str, value: Any) -> float:

@@ -150,7 +150,7 @@ def patch(*names: str) -> Patch:
         if name not in FRAMEWORKS:
             raise ValueError(f"patch: names[{i}] is {name!r}; expected one of: {', '.join(FRAMEWORKS)}.")
         if not installed(name):
-            raise ModuleNotFoundError(f"patch: {name} is not installed: pip install {name}", name=name)
+            raise _errors.not_installed("patch", name)
     return Patch(names or filter(installed, FRAMEWORKS))
 
 

@@ -7,9 +7,8 @@ import math
 import pytest
 import torch
 from torch.optim import SGD, Adagrad, Adam, AdamW
-from torchcases import BF16, F16, F32, F64, parameter
+from torchcases import BF16, F16, F32, F64
 
-import fastclip
 import fastclip.torch as ours
 from fastclip.torch import _in_step
 
@@ -23,6 +22,7 @@ KINDS = {
     "Adagrad": lambda p, **more: Adagrad(p, lr=0.1, **more),
 }
 EACH_KIND = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+IN_PLACE = ("clip_grad_norm_", "clip_grads_with_norm_")
 UNIT = {F16: 2.0**-11, BF16: 2.0**-8, F32: 2.0**-24, F64: 2.0**-53}
 
 
@@ -55,7 +55,8 @@ def assert_alike(mine, theirs, roundings=8):
 @pytest.fixture
 def folded(monkeypatch):
     """Assert that nothing was scaled in place."""
-    monkeypatch.setattr(_in_step, "clip_grad_norm_", lambda *_: pytest.fail("scaled in place"))
+    for name in IN_PLACE:
+        monkeypatch.setattr(_in_step, name, lambda *_: pytest.fail("scaled in place"))
 
 
 def run(shapes, kind, dtype=F32, steps=6, max_norm=3.0, **more):
@@ -95,10 +96,19 @@ def test_folded_into_fused_kernels(folded, kind, dtype):
 )
 def test_scaled_before_the_step_elsewhere(monkeypatch, kind, shapes, dtype, more):
     calls = []
-    clip = _in_step.clip_grad_norm_
-    monkeypatch.setattr(_in_step, "clip_grad_norm_", lambda *a: calls.append(a) or clip(*a))
-    run(shapes, kind, dtype, **more)
-    assert len(calls) == 6
+
+    def counted(function):
+        def call(*arguments):
+            calls.append(function.__name__)
+            return function(*arguments)
+
+        return call
+
+    for name in IN_PLACE:
+        monkeypatch.setattr(_in_step, name, counted(getattr(ours, name)))
+    clipped = run(shapes, kind, dtype, **more)
+    steps = [*["clip_grads_with_norm_"] * 6] if more.get("fused") else ["clip_grad_norm_"] * 6
+    assert calls == steps, clipped
 
 
 @EACH_KIND
@@ -179,7 +189,8 @@ def test_an_optimizer_that_calls_its_closure_again_and_again():
     weight.register_post_accumulate_grad_hook(lambda p: norms.append(p.grad.norm().item()))
     optimizer.step(closure)
     assert len(norms) > 2
-    assert weight.grad.norm() <= 0.1 + 1e-6 or norms[-1] <= 0.1
+    assert min(norms) > 1.0
+    assert weight.grad.norm().item() == pytest.approx(0.1, rel=1e-5)  # torch's 1e-6 beside a norm over 1, roundings
 
 
 @pytest.mark.parametrize("shapes", [SMALL, LARGE], ids=["small", "large"])
@@ -256,33 +267,3 @@ def test_parameters_added_later_are_clipped_too():
     first.grad, second.grad = torch.ones_like(first), torch.ones_like(second)
     optimizer.step()
     assert clipping.total_norm.item() == pytest.approx(math.sqrt(1_200_000), rel=1e-6)
-
-
-@pytest.mark.parametrize("wrap", [ours.ClippedOptimizer, fastclip.clip_gradients_by_norm])
-def test_a_wrapper_passes_for_the_optimizer(wrap):
-    weight = parameter(torch.tensor([3.0, 4.0]))
-    weight.data.zero_()
-    inner = SGD([weight], lr=1.0, momentum=0.9)
-    optimizer = wrap(inner, 2.5)
-    assert isinstance(optimizer, SGD)
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
-    optimizer.step()
-    scheduler.step()
-    torch.testing.assert_close(weight.detach(), torch.tensor([-1.5, -2.0]))
-    assert inner.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"] == 0.5
-    assert str(optimizer.state_dict()) == str(inner.state_dict())
-    optimizer.param_groups[0]["lr"] = 2.0
-    optimizer.zero_grad()
-    assert weight.grad is None
-    optimizer.load_state_dict(inner.state_dict())
-    assert "SGD" in repr(optimizer)
-    fresh = SGD([weight], lr=1.0, momentum=0.9)
-    fresh.load_state_dict(optimizer.state_dict())
-
-
-def test_what_is_no_optimizer_is_refused():
-    for make in (ours.clip_in_step, ours.ClippedOptimizer):
-        with pytest.raises(
-            TypeError, match=r"clip_in_step: optimizer is \[\] \(list\); expected a torch\.optim\.Optimizer"
-        ):
-            make([], 1.0)

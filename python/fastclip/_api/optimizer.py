@@ -91,9 +91,9 @@ def clip_gradients_by_norm(optimizer: Any, clip_norm: float) -> Any:
     limit = _errors.limit("clip_gradients_by_norm", "clip_norm", clip_norm)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(optimizer, torch.optim.Optimizer):
-        from fastclip.torch import ClippedOptimizer
+        from fastclip.torch import _wrapper
 
-        return ClippedOptimizer(optimizer, limit)
+        return _wrapper.clip_gradients_by_norm(optimizer, limit)
     if callable(getattr(optimizer, "apply_gradients", None)):
         return _ClippedApply(optimizer, limit)
     if callable(getattr(optimizer, "step", None)) and hasattr(optimizer, "param_groups"):

@@ -12,6 +12,15 @@ tensor([0.6000, 0.8000])
 
 from __future__ import annotations
 
+from fastclip import _errors
+
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "torch":  # a broken installation
+        raise
+    raise _errors.not_installed("fastclip.torch", "torch") from None
+
 from fastclip.torch._clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -19,7 +28,8 @@ from fastclip.torch._clip_grad import (
     clip_grads_with_norm_,
     get_total_norm,
 )
-from fastclip.torch._in_step import ClippedOptimizer, clip_in_step
+from fastclip.torch._in_step import clip_in_step
+from fastclip.torch._wrapper import ClippedOptimizer
 
 __all__ = [
     "ClippedOptimizer",

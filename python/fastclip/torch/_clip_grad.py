@@ -9,30 +9,14 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from torch import Tensor
-from torch.nn.utils import clip_grad as _stock
 
-from fastclip.torch import _tensors
+from fastclip.torch import _stock, _tensors
 
 _TensorOrTensors: TypeAlias = Tensor | Iterable[Tensor]
-
-# PyTorch's own, held from before anybody replaces them. Before 2.6 it has no get_total_norm in public.
-_stock_clip_grad_norm_: Any = _stock.clip_grad_norm_
-_stock_clip_grad_value_: Any = _stock.clip_grad_value_
-_stock_get_total_norm: Any = getattr(_stock, "_get_total_norm", None)
-_stock_clip_grads_with_norm_: Any = getattr(_stock, "_clip_grads_with_norm_", None)
 
 
 def _as_list(tensors: _TensorOrTensors) -> list[Any]:
     return [tensors] if isinstance(tensors, Tensor) else tensors if type(tensors) is list else list(tensors)
-
-
-def refuse(norm_type: float) -> None:
-    raise RuntimeError(
-        f"The total norm of order {norm_type} for gradients from "
-        "`parameters` is non-finite, so it cannot be clipped. To disable "
-        "this error and scale the gradients by the non-finite norm anyway, "
-        "set `error_if_nonfinite=False`"
-    )
 
 
 def clip_grad_norm_(
@@ -48,10 +32,11 @@ def clip_grad_norm_(
     it. Gradients on a CPU of dtype float16, bfloat16, float32 and float64, of any strides, are read and written by
     fastclip; PyTorch's own function does everything else.
 
-    What differs from PyTorch's: the norm is exact before it is rounded to its dtype (PyTorch's float32 norm is off by
-    up to 2 % on large tensors), and finite gradients do not become 0 because their squares or their norm leave the
-    range of the dtype. A parameter that is listed twice is counted and scaled once, and a tensor that is the gradient
-    of two parameters is scaled once. Within the limit nothing is written, and no version counter moves.
+    What differs from PyTorch's: a norm of order 2, 1 or infinity is within an ULP of float32 of the exact one (float64:
+    4 of its own) before it is rounded to its dtype (PyTorch's float32 norm is off by up to 2 % on large tensors), and
+    finite gradients do not become 0 because their squares or their norm leave the range of the dtype. A parameter that
+    is listed twice is counted and scaled once, and a tensor that is the gradient of two parameters is scaled once.
+    Within the limit nothing is written, and no version counter moves.
 
     Args:
         parameters: an iterable of tensors, or one; their `grad` is clipped, where they have one.
@@ -81,7 +66,7 @@ def clip_grad_norm_(
         tensor([0.6000, 0.8000])
     """
     if _tensors.listened():
-        return _stock_clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
+        return _stock.clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
     given = _as_list(parameters)
     if not given and isinstance(parameters, types.GeneratorType):
         warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2)
@@ -93,7 +78,7 @@ def clip_grad_norm_(
     if written:
         _tensors.changed(written)
     elif written is None:
-        refuse(norm_type)
+        _stock.refuse(norm_type)
     return norm  # type: ignore[no-any-return]
 
 
@@ -101,10 +86,8 @@ def _through_torch(
     parameters: list[Any], max_norm: float, norm_type: float, error_if_nonfinite: bool, foreach: bool | None
 ) -> Tensor:
     parameters = _tensors.distinct(parameters)
-    if _stock_get_total_norm is None:
-        return _stock_clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm: Tensor = _stock_get_total_norm(gradients, norm_type, error_if_nonfinite, foreach)
+    norm: Tensor = _stock.get_total_norm(gradients, norm_type, error_if_nonfinite, foreach)
     clip_grads_with_norm_(parameters, max_norm, norm, foreach)
     return norm
 
@@ -136,7 +119,7 @@ def clip_grads_with_norm_(
         tensor([1.5000, 2.0000])
     """
     if _tensors.listened():
-        return _stock_clip_grads_with_norm_(parameters, max_norm, total_norm, foreach)  # type: ignore[no-any-return]
+        return _stock.clip_grads_with_norm_(parameters, max_norm, total_norm, foreach)  # type: ignore[no-any-return]
     given = _as_list(parameters)
     max_norm = float(max_norm)
     code = _tensors.CODES.get(total_norm.dtype) if type(total_norm) is Tensor and total_norm.ndim == 0 else None
@@ -144,9 +127,7 @@ def clip_grads_with_norm_(
     written = _tensors.scale(given, True, max_norm, total_norm.item(), code) if here else NotImplemented
     if written is not NotImplemented:
         return _tensors.changed(written)
-    if _stock_clip_grads_with_norm_ is None:
-        raise NotImplementedError("clip_grads_with_norm_: PyTorch has it for these gradients from 2.6 on; upgrade it.")
-    _stock_clip_grads_with_norm_(_tensors.distinct(given), max_norm, total_norm, foreach)
+    _stock.clip_grads_with_norm_(_tensors.distinct(given), max_norm, total_norm, foreach)
 
 
 def get_total_norm(
@@ -165,8 +146,8 @@ def get_total_norm(
         foreach: for what PyTorch does.
 
     Returns:
-        The norm, a tensor of no dimensions, of the dtype that the tensors' are promoted to: exact before it is rounded
-        to it.
+        The norm, a tensor of no dimensions, of the dtype that the tensors' are promoted to, as right as that of
+        `clip_grad_norm_`.
 
     Raises:
         RuntimeError: see `error_if_nonfinite`; and what PyTorch raises.
@@ -179,17 +160,15 @@ def get_total_norm(
         tensor(5.)
     """
     if _tensors.listened():
-        return _stock_get_total_norm(tensors, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
+        return _stock.get_total_norm(tensors, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
     given = _as_list(tensors)
     norm_type = float(norm_type)
     answer = _tensors.norm(given, False, norm_type)
     if answer is NotImplemented:
-        if _stock_get_total_norm is None:
-            raise NotImplementedError("get_total_norm: PyTorch has it for these tensors from 2.6 on; upgrade it.")
-        return _stock_get_total_norm(given, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
-    norm, finite, _, _ = answer
+        return _stock.get_total_norm(given, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
+    norm, finite, *_ = answer
     if error_if_nonfinite and not finite:
-        refuse(norm_type)
+        _stock.refuse(norm_type)
     return norm  # type: ignore[no-any-return]
 
 
@@ -249,11 +228,11 @@ def clip_grad_value_(parameters: _TensorOrTensors, clip_value: float, foreach: b
         tensor([ 3.0000, -3.5000])
     """
     if _tensors.listened():
-        return _stock_clip_grad_value_(parameters, clip_value, foreach)  # type: ignore[no-any-return]
+        return _stock.clip_grad_value_(parameters, clip_value, foreach)  # type: ignore[no-any-return]
     given = _as_list(parameters)
     clip_value = float(clip_value)
     written = _tensors.clamp(given, True, clip_value)
     if written is NotImplemented:
-        _stock_clip_grad_value_(given, clip_value, foreach)
+        _stock.clip_grad_value_(given, clip_value, foreach)
     else:
         _tensors.changed(written)

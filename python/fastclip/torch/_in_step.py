@@ -13,13 +13,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from fastclip import _errors
-from fastclip.torch import _tensors
-from fastclip.torch._clip_grad import clip_grad_norm_, clip_grads_with_norm_, get_total_norm, refuse
+from fastclip.torch import _stock, _tensors
+from fastclip.torch._clip_grad import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
 # Below, a pass over gradients that are in cache is cheaper than the tensor that holds the scale (Zen 3, 2 cores).
 FOLDED_BYTES = 2 << 20
 
-_LARGEST = torch.finfo(torch.float32).max
 _ABSENT: Any = object()
 
 
@@ -41,9 +40,39 @@ def _skips(optimizer: Any) -> bool:
     return found is not None and found.item() > 0
 
 
-def _clips(optimizer: Optimizer) -> bool:
-    hooks = getattr(optimizer, "_optimizer_step_pre_hooks", {}).values()
+def _all_cuda(tensors: list[Tensor]) -> bool:
+    return bool(tensors) and all(tensor.is_cuda for tensor in tensors)
+
+
+def _clips(optimizer: Any) -> bool:
+    hooks = optimizer._optimizer_step_pre_hooks.values()
     return any(isinstance(getattr(hook, "__self__", None), ClipInStep) for hook in hooks)
+
+
+def _stepping(optimizer: Any) -> Any:
+    """Return what has the hooks: of a wrapper that passes for an optimizer (Accelerate's), what it wraps; or None."""
+    while isinstance(optimizer, Optimizer) and not hasattr(optimizer, "_optimizer_step_pre_hooks"):
+        optimizer = getattr(optimizer, "optimizer", None)
+    return optimizer if isinstance(optimizer, Optimizer) else None
+
+
+def install(caller: str, optimizer: Any, max_norm: Any, norm_type: Any, error_if_nonfinite: bool) -> ClipInStep:
+    """Let an optimizer clip in its steps; errors name the function that the user called."""
+    stepping = _stepping(optimizer)
+    if stepping is None:
+        raise TypeError(f"{caller}: optimizer is {_errors.show(optimizer)}; expected a torch.optim.Optimizer.")
+    if _clips(stepping):
+        raise ValueError(
+            f"{caller}: optimizer clips already; set max_norm of what clip_in_step returned (a ClippedOptimizer has it "
+            "as `clipping`), or call its remove() first."
+        )
+    numbers = {}
+    for name, value in (("max_norm", max_norm), ("norm_type", norm_type)):
+        try:
+            numbers[name] = float(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"{caller}: {name} is {_errors.show(value)}; expected a number.") from None
+    return ClipInStep(stepping, **numbers, error_if_nonfinite=bool(error_if_nonfinite))
 
 
 class ClipInStep:
@@ -67,9 +96,6 @@ class ClipInStep:
         self._optimizer = weakref.ref(optimizer)
         self._ours: Tensor | None = None  # the scale, while the optimizer has it
         self._theirs: Any = _ABSENT  # what stood there before: a GradScaler's, or its None
-        self._counted = 0  # how many parameters there were when the next two were found
-        self._bytes = 0  # of those with a gradient
-        self._largest = _LARGEST  # scale that the kernels can take: they hold it in f32, and in the parameters' dtype
         self._hooks = [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
@@ -114,47 +140,41 @@ class ClipInStep:
         self._ours, self._theirs = scale, vars(optimizer).get("grad_scale", _ABSENT)
         optimizer.grad_scale = scale
 
-    def _look_at(self, parameters: list[Any]) -> None:
-        if self._counted == len(parameters) and self._bytes:
-            return
-        found = [p for p in parameters if p.grad is not None]
-        self._counted = len(parameters)
-        self._bytes = sum(p.numel() * p.element_size() for p in found)
-        self._largest = min([_LARGEST, *(torch.finfo(dtype).max for dtype in {p.dtype for p in found})])
-
     def _clip(self, optimizer: Any) -> None:
         parameters = _parameters(optimizer)
         scaled_by: Tensor | None = vars(optimizer).get("grad_scale")
         listened = _tensors.listened()
         folds = self.max_norm > 0 and _can_fold(optimizer) and not listened
-        if folds:
-            self._look_at(parameters)
-        if scaled_by is None and not (folds and self._bytes >= FOLDED_BYTES):
+        if scaled_by is None and not folds:
             self.total_norm = clip_grad_norm_(parameters, self.max_norm, self.norm_type, self.error_if_nonfinite)
             return
         answer = NotImplemented if listened else _tensors.norm(parameters, True, self.norm_type)
         if answer is NotImplemented:
             self._clip_on_its_device(optimizer, parameters, scaled_by, folds)
             return
-        norm, finite, exact, repeats = answer
+        norm, finite, exact, bytes_, repeats, held = answer
         before = 1.0 if scaled_by is None else scaled_by.item()
         number = exact / before
-        self.total_norm = norm if scaled_by is None else torch.tensor(number, dtype=norm.dtype, device=_tensors.CPU)
+        exactly = torch.tensor(number, dtype=torch.float64, device=_tensors.CPU)
+        self.total_norm = norm if scaled_by is None else exactly.to(norm.dtype)
         if not finite and _skips(optimizer):
             return
         if not finite and self.error_if_nonfinite:
-            refuse(self.norm_type)
-        # The kernels divide a tensor that is listed twice by the scale twice.
-        folds = folds and finite and not repeats and (norm.dtype != torch.float64 or scaled_by is not None)
+            _stock.refuse(self.norm_type)
+        folds = folds and finite and self._foldable(norm, scaled_by, repeats)
         scale = max(1.0, (number + 1e-6) / self.max_norm) * before if folds else math.inf
         if scale == before:  # within the limit
             return
-        if scale <= self._largest:
+        if scale <= held and (scaled_by is not None or bytes_ >= FOLDED_BYTES):
             self._set(optimizer, torch.tensor(scale, dtype=torch.float32, device=_tensors.CPU))
-        elif scaled_by is None:
-            clip_grad_norm_(parameters, self.max_norm, self.norm_type)
         else:
-            clip_grads_with_norm_(parameters, self.max_norm, torch.tensor(number, dtype=torch.float64))
+            beyond = scaled_by is not None or (finite and norm.isinf())  # the norm is no number of its dtype
+            clip_grads_with_norm_(parameters, self.max_norm, exactly if beyond else norm)
+
+    @staticmethod
+    def _foldable(norm: Tensor, scaled_by: Tensor | None, repeats: bool) -> bool:
+        """Tell whether the kernels divide well: in f32, and what is listed twice they divide twice."""
+        return not repeats and (norm.dtype != torch.float64 or scaled_by is not None)
 
     def _clip_on_its_device(self, optimizer: Any, parameters: list[Any], scaled_by: Tensor | None, folds: bool) -> None:
         """Do the same by PyTorch's operations, without asking a device for a number."""
@@ -162,8 +182,9 @@ class ClipInStep:
         checked = self.error_if_nonfinite and not _skips(optimizer)
         norm = get_total_norm(gradients, self.norm_type, checked)
         self.total_norm = norm if scaled_by is None else norm / scaled_by
+        repeats = len(_tensors.distinct(gradients)) < len(gradients)
         # A CPU's lists come here for what is not plain: another order of the norm, memory shared in part.
-        if folds and gradients and all(gradient.is_cuda for gradient in gradients) and norm.dtype != torch.float64:
+        if folds and _all_cuda(gradients) and self._foldable(norm, scaled_by, repeats):
             scale = torch.clamp((self.total_norm.float() + 1e-6) / self.max_norm, min=1.0)
             self._set(optimizer, scale if scaled_by is None else scale * scaled_by)
         else:
@@ -186,7 +207,8 @@ def clip_in_step(
     PyTorch leaves hooks behind when it copies or pickles one.
 
     Args:
-        optimizer: any optimizer of PyTorch's; nothing of it is replaced, two hooks are registered.
+        optimizer: any optimizer of PyTorch's, or Accelerate's round one; nothing of it is replaced, two hooks are
+            registered.
         max_norm: the limit, as for `clip_grad_norm_`.
         norm_type: the p of the norm.
         error_if_nonfinite: raise before the step if the norm is infinite or NaN; not in one that a GradScaler skips.
@@ -196,7 +218,7 @@ def clip_in_step(
 
     Raises:
         RuntimeError: in a step, see `error_if_nonfinite`.
-        TypeError: `optimizer` is none.
+        TypeError: `optimizer` is none, or a limit no number.
         ValueError: it clips already.
 
     Example:
@@ -209,68 +231,4 @@ def clip_in_step(
         >>> clipping.total_norm, weight.data
         (tensor(5.), tensor([-1.5000, -2.0000]))
     """
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"clip_in_step: optimizer is {_errors.show(optimizer)}; expected a torch.optim.Optimizer.")
-    if _clips(optimizer):
-        raise ValueError("clip_in_step: optimizer clips already; set that handle's max_norm, or remove() it first.")
-    return ClipInStep(optimizer, float(max_norm), float(norm_type), bool(error_if_nonfinite))
-
-
-class ClippedOptimizer:
-    """Wrap an optimizer so that every step clips first, as `clip_in_step` does to the optimizer itself.
-
-    The wrapper passes for the optimizer (`isinstance` and every attribute, those that are set included), so that
-    schedulers and `state_dict` work on either of the two; a copy clips, too. Its own attribute `clipping` is the handle
-    that `clip_in_step` returns.
-
-    Args:
-        optimizer: any optimizer of PyTorch's.
-        max_norm: the limit, as for `clip_grad_norm_`.
-        norm_type: the p of the norm.
-        error_if_nonfinite: raise before the step if the norm is infinite or NaN.
-
-    Raises:
-        TypeError: `optimizer` is none.
-        ValueError: it clips already.
-
-    Example:
-        >>> import torch, fastclip.torch
-        >>> weight = torch.nn.Parameter(torch.zeros(2))
-        >>> optimizer = fastclip.torch.ClippedOptimizer(torch.optim.SGD([weight], lr=1.0), max_norm=2.5)
-        >>> weight.grad = torch.tensor([3.0, 4.0])
-        >>> optimizer.step()
-        >>> weight.data
-        tensor([-1.5000, -2.0000])
-    """
-
-    _optimizer: Optimizer
-    clipping: ClipInStep
-
-    def __init__(
-        self, optimizer: Optimizer, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
-    ) -> None:
-        object.__setattr__(self, "clipping", clip_in_step(optimizer, max_norm, norm_type, error_if_nonfinite))
-        object.__setattr__(self, "_optimizer", optimizer)
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        return type(self._optimizer)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_optimizer":  # not set yet, in copy and pickle
-            raise AttributeError(name)
-        return getattr(self._optimizer, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._optimizer, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(self._optimizer, name)
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:  # of a copy: its optimizer is copied without hooks
-        clipping = self.clipping
-        arguments = self._optimizer, clipping.max_norm, clipping.norm_type, clipping.error_if_nonfinite
-        return ClippedOptimizer, arguments
-
-    def __repr__(self) -> str:
-        return f"ClippedOptimizer({self._optimizer!r}, max_norm={self.clipping.max_norm!r})"
+    return install("clip_in_step", optimizer, max_norm, norm_type, error_if_nonfinite)

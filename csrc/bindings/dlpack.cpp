@@ -23,7 +23,7 @@ constexpr const char* kUsedVersioned = "used_dltensor_versioned";
 constexpr const char* kOwner = "fastclip.dlpack";
 
 enum Device { kCpu = 1, kCudaHost = 3, kRocmHost = 11 };                // readable by a CPU without further ado
-enum Code { kInt = 0, kUInt = 1 };  // beside the floats: those that NumPy has
+enum Code { kInt = 0, kUInt = 1 };                                      // beside the floats: those that NumPy has
 enum Flag : std::uint64_t { kReadOnly = 1, kCopied = 2, kPadded = 4 };  // kPadded is for types below a byte
 
 // A consumed tensor. Its deleter is called once, with the GIL: here, or by the array's base that it is moved to.

@@ -37,10 +37,10 @@ double torch_coefficient_narrow(float norm, double max_norm) {
 inline double round_to_dtype(DType dtype, double norm) {
     switch (dtype) {
 #define FASTCLIP_ROUND(tag, type, bits, largest) \
-    case DType::tag: {                  \
-        type rounded;                   \
-        round_once(rounded, norm);      \
-        return widened(rounded);        \
+    case DType::tag: {                           \
+        type rounded;                            \
+        round_once(rounded, norm);               \
+        return widened(rounded);                 \
     }
         FASTCLIP_DTYPES(FASTCLIP_ROUND)
 #undef FASTCLIP_ROUND

@@ -120,7 +120,7 @@ double norm_list(std::span<const Buffer> list) {
 void store(double x, const Buffer& to) {
     FpuGuard fpu;
     switch (to.dtype) {
-#define FASTCLIP_STORE(tag, type, bits, largest)                 \
+#define FASTCLIP_STORE(tag, type, bits, largest)        \
     case DType::tag: {                                  \
         type rounded;                                   \
         round_once(rounded, x);                         \

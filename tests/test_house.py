@@ -70,6 +70,8 @@ MAY_IMPORT = {
     "_bench": {"", "torch"},
     "_demo": {""},
     "numpy": {"_api"},
+    "flwr": {"_config", "_rules"},
+    "thinc": {"_config", "_rules"},
     "torch": {"_config", "_dtypes", "_errors"},
 }
 THIRD_PARTY = {
@@ -81,6 +83,7 @@ THIRD_PARTY = {
     "_foreign": {"numpy", "ml_dtypes"},
 }
 THIRD_PARTY["torch"] = {"numpy", "ml_dtypes", "torch"}
+THIRD_PARTY["thinc"] = {"numpy", "thinc"}
 THIRD_PARTY |= {"_demo": {"numpy", "sklearn", "matplotlib", "rich"}}
 THIRD_PARTY["_bench"] = {"numpy", "scipy", "torch", "tensorflow", "jax", "optax", "numba", "thinc", "opacus"}
 THIRD_PARTY["_bench"] |= {"cupy", "rich", "matplotlib"}

@@ -71,6 +71,7 @@ MAY_IMPORT = {
     "_demo": {""},
     "numpy": {"_api"},
     "flwr": {"_config", "_rules"},
+    "optax": {"_config"},
     "thinc": {"_config", "_rules"},
     "torch": {"_config", "_dtypes", "_errors"},
 }
@@ -83,7 +84,7 @@ THIRD_PARTY = {
     "_foreign": {"numpy", "ml_dtypes"},
 }
 THIRD_PARTY["torch"] = {"numpy", "ml_dtypes", "torch"}
-THIRD_PARTY["thinc"] = {"numpy", "thinc"}
+THIRD_PARTY |= {"thinc": {"numpy", "thinc"}, "optax": {"numpy", "jax", "optax"}}
 THIRD_PARTY |= {"_demo": {"numpy", "sklearn", "matplotlib", "rich"}}
 THIRD_PARTY["_bench"] = {"numpy", "scipy", "torch", "tensorflow", "jax", "optax", "numba", "thinc", "opacus"}
 THIRD_PARTY["_bench"] |= {"cupy", "rich", "matplotlib"}

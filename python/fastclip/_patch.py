@@ -38,6 +38,10 @@ FRAMEWORKS: dict[str, dict[str, str]] = {
             "compute_adaptive_clip_model_update",
         )
     },
+    "optax": {
+        f"optax:{name}": f"fastclip.optax:{name}"
+        for name in ("clip", "clip_by_block_rms", "clip_by_global_norm", "global_norm")
+    },
     "thinc": {"thinc.backends.ops:Ops.clip_gradient": "fastclip.thinc:clip_gradient"},
 }
 #: What a framework imports late and what then reads its own functions: numpy.ma, the text of numpy.clip's docstring.
@@ -140,7 +144,8 @@ def patch(*names: str) -> Patch:
         names: among "numpy" (`clip`, `linalg.norm`), "torch" (in `torch.nn.utils`: `clip_grad_norm_`,
             `clip_grad_norm`, `clip_grad_value_`, `get_total_norm`, `clip_grads_with_norm_`), "flwr" (the clipping of
             its differential privacy: `get_norm`, `clip_inputs_inplace`, `compute_clip_model_update` and their adaptive
-            variants) and "thinc" (`Ops.clip_gradient`), which are imported; none for those that are installed.
+            variants), "optax" (`clip`, `clip_by_block_rms`, `clip_by_global_norm`, `global_norm`) and "thinc"
+            (`Ops.clip_gradient`), which are imported; none for those that are installed.
 
     Returns:
         An object with `undo()`; `with fastclip.patch("torch"):` calls it at the end.

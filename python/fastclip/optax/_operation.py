@@ -45,18 +45,18 @@ def operation(name: str, stock: Verb, results: Callable[..., Any]) -> Verb:
 
     batching.primitive_batchers[primitive] = batch
     ad.primitive_jvps[primitive] = differentiate
-    lower_stock = mlir.lower_fun(stock, multiple_results=True)
-    mlir.register_lowering(primitive, lower_stock)
+    lower = mlir.lower_fun(stock, multiple_results=True)
     target = xla_target(name)
     if target is not None:
         jax.ffi.register_ffi_target(primitive.name, target, platform="cpu")
-        lower = functools.partial(_lower, primitive.name, lower_stock)
-        mlir.register_lowering(primitive, lower, platform="cpu", **_IN_ITS_PLACE)
+        lower = functools.partial(_lower, primitive.name, lower)
+    mlir.register_lowering(primitive, lower, **_IN_ITS_PLACE)
     return primitive.bind  # type: ignore[no-any-return]
 
 
 def _lower(name: str, lower_stock: Any, context: Any, *operands: Any) -> Any:
-    if getattr(context.module_context.axis_context, "num_devices", 0) != 1:
+    module = context.module_context
+    if tuple(module.platforms) != ("cpu",) or getattr(module.axis_context, "num_devices", 0) != 1:
         return lower_stock(context, *operands)
     aliases = {}
     if context.avals_in[1:] == context.avals_out and not any(map(_is_kept, operands[1:])):

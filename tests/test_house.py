@@ -62,7 +62,7 @@ MAY_IMPORT = {
     "_arrays": {"_dtypes", "_errors", "_foreign", "_layout", "_overlap"},
     "_backends": {"_core", "_dtypes", "_layout", "_rules"},
     "_config": {"_backends", "_core"},
-    "_api": {"_arrays", "_backends", "_config", "_dtypes", "_errors", "_layout", "_rules", "torch"},  # its optimizers
+    "_api": {"_arrays", "_backends", "_config", "_dtypes", "_errors", "_layout", "_overlap", "_rules", "torch"},  # its optimizers
     "_patch": {"_errors"},  # and the drop-ins, by name and when one is asked for
     "__init__": {"_api", "_config", "_patch"},
     "__main__": {"_cli"},
@@ -70,6 +70,9 @@ MAY_IMPORT = {
     "_bench": {"", "torch"},
     "_demo": {""},
     "numpy": {"_api"},
+    "flwr": {"_config", "_rules"},
+    "optax": {"_config"},
+    "thinc": {"_config", "_rules"},
     "torch": {"_config", "_dtypes", "_errors"},
 }
 THIRD_PARTY = {
@@ -81,6 +84,7 @@ THIRD_PARTY = {
     "_foreign": {"numpy", "ml_dtypes"},
 }
 THIRD_PARTY["torch"] = {"numpy", "ml_dtypes", "torch"}
+THIRD_PARTY |= {"thinc": {"numpy", "thinc"}, "optax": {"numpy", "jax", "optax"}}
 THIRD_PARTY |= {"_demo": {"numpy", "sklearn", "matplotlib", "rich"}}
 THIRD_PARTY["_bench"] = {"numpy", "scipy", "torch", "tensorflow", "jax", "optax", "numba", "thinc", "opacus"}
 THIRD_PARTY["_bench"] |= {"cupy", "rich", "matplotlib"}

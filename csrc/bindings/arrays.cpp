@@ -46,13 +46,21 @@ std::optional<DType> dtype_of(const py::detail::PyArray_Proxy* array) {
 
 void register_bfloat16(int type_num) { bfloat16_type_num.store(type_num, std::memory_order_relaxed); }
 
-bool make_layout(const Axes& axes, std::uint64_t chosen, std::int64_t size, Layout& layout) {
-    int order[kMaxDims];
+int axes_by_stride(const Axes& axes, std::uint64_t chosen, int (&order)[kMaxDims]) {
     int ndim = 0;
     for (int a = 0; a < axes.nd; ++a)
         if (chosen >> a & 1 && axes.shape[a] != 1) order[ndim++] = a;
     std::stable_sort(order, order + ndim,
                      [&](int a, int b) { return std::abs(axes.strides[a]) > std::abs(axes.strides[b]); });
+    return ndim;
+}
+
+bool make_layout(const Axes& axes, std::uint64_t chosen, std::int64_t size, Layout& layout) {
+    int order[kMaxDims];
+    return make_layout_in(axes, order, axes_by_stride(axes, chosen, order), size, layout);
+}
+
+bool make_layout_in(const Axes& axes, const int* order, int ndim, std::int64_t size, Layout& layout) {
     layout.ndim = ndim;
     bool dense = true;
     for (int d = ndim - 1; d >= 0; --d) {
@@ -130,6 +138,42 @@ bool Gathered::add_item(PyObject* item, Access access, int depth) {
 bool Gathered::add(PyObject* arrays, Access access, bool vetted) {
     if (!add_item(arrays, access, 0)) return false;
     return access == Access::read || mark_repeats(buffers) || vetted;
+}
+
+// Gives a buffer a layout whose axes come in the order of the other's.
+void Gathered::set_order(const int* order, int ndim, std::size_t index) {
+    Buffer& b = buffers[index];
+    const auto* array = py::detail::array_proxy(arrays_[index]);
+    auto layout = std::make_unique<Layout>();
+    const bool dense = make_layout_in(axes_of(array), order, ndim, info(b.dtype).size, *layout);
+    const bool plain = dense && (array->flags & npy_api::NPY_ARRAY_ALIGNED_);
+    b.layout = plain ? nullptr : layout.get();
+    if (!plain) layouts_.push_back(std::move(layout));
+}
+
+bool Gathered::add_pairs(Gathered& written, Gathered& read, PyObject* first, PyObject* second) {
+    const bool lists = PyList_CheckExact(first) || PyTuple_CheckExact(first);
+    if (!lists || !(PyList_CheckExact(second) || PyTuple_CheckExact(second))) return false;
+    const Py_ssize_t n = PySequence_Fast_GET_SIZE(first);
+    if (n != PySequence_Fast_GET_SIZE(second)) return false;
+    written.reserve(n);
+    read.reserve(n);
+    for (Py_ssize_t i = 0; i < n; ++i) {
+        PyObject *a = PySequence_Fast_GET_ITEM(first, i), *b = PySequence_Fast_GET_ITEM(second, i);
+        PyTypeObject* type = npy_api::get().PyArray_Type_;
+        if (Py_TYPE(a) != type || Py_TYPE(b) != type) return false;
+        if (!written.add_array(a, Access::write) || !read.add_array(b, Access::read)) return false;
+        const Axes x = axes_of(py::detail::array_proxy(a)), y = axes_of(py::detail::array_proxy(b));
+        if (x.nd != y.nd || !std::equal(x.shape, x.shape + x.nd, y.shape)) return false;
+        if (written.buffers.back().dtype != read.buffers.back().dtype) return false;
+        if (written.buffers.back().count > 0 && !std::equal(x.strides, x.strides + x.nd, y.strides)) {
+            int order[kMaxDims];
+            const int ndim = axes_by_stride(x, kAllAxes, order);
+            written.set_order(order, ndim, static_cast<std::size_t>(i));
+            read.set_order(order, ndim, static_cast<std::size_t>(i));
+        }
+    }
+    return true;
 }
 
 bool Gathered::can_hold() const {

@@ -36,6 +36,11 @@ inline Axes axes_of(const pybind11::detail::PyArray_Proxy* array) {
 // element first.
 bool make_layout(const Axes& axes, std::uint64_t chosen, std::int64_t size, Layout& layout);
 
+// The axes by falling stride, those of length 1 left out; returns how many.
+int axes_by_stride(const Axes& axes, std::uint64_t chosen, int (&order)[kMaxDims]);
+// The layout of axes in that order.
+bool make_layout_in(const Axes& axes, const int* order, int ndim, std::int64_t size, Layout& layout);
+
 // Null where the elements are one dense and aligned block.
 std::unique_ptr<Layout> layout_of(const pybind11::detail::PyArray_Proxy* array, std::int64_t size);
 
@@ -53,8 +58,13 @@ class Gathered {
 
     std::vector<Buffer> buffers;
 
+    // Takes two lists or tuples of arrays: each has the shape and dtype of the other list's at its place, and then its
+    // elements in the same order, that of the first's memory. Whether any overlap is for the caller to find out.
+    static bool add_pairs(Gathered& written, Gathered& read, PyObject* first, PyObject* second);
+
   private:
     void reserve(Py_ssize_t more);
+    void set_order(const int* order, int ndim, std::size_t index);
     bool add_item(PyObject* item, Access access, int depth);
     bool add_array(PyObject* array, Access access);
 

@@ -116,6 +116,22 @@ void bind_isa(py::module_& m) {
         Call c(isa, x, Access::write);
         c.k->drop_nonfinite(c.data(), c.count());
     });
+    m.def("kernel_update_sumsq", [](const std::string& isa, py::handle x, py::handle y, double scale) {
+        Call c(isa, x, Access::read), before(isa, y, Access::read);
+        return as_tuple(c.k->update_sumsq(c.data(), before.data(), c.count(), scale));
+    });
+    m.def(
+        "kernel_scale_update",
+        [](const std::string& isa, py::handle x, py::handle y, double by, int walk) {
+            Call c(isa, x, Access::write), before(isa, y, Access::read);
+            c.k->scale_update(c.data(), before.data(), c.count(), {static_cast<float>(by), by < kPlainBelow, by, 1.0, by},
+                              static_cast<Walk>(walk));
+        },
+        py::arg(), py::arg(), py::arg(), py::arg(), py::arg() = 0);
+    m.def("kernel_drop_nonfinite_update", [](const std::string& isa, py::handle x, py::handle y) {
+        Call c(isa, x, Access::write), before(isa, y, Access::read);
+        c.k->drop_nonfinite_update(c.data(), before.data(), c.count());
+    });
 }
 
 }  // namespace fastclip

@@ -15,4 +15,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     fastclip::bind_clip(m);
     fastclip::bind_dlpack(m);
     fastclip::bind_torch(m);
+    fastclip::bind_update(m);
+    fastclip::bind_xla(m);
 }

@@ -11,5 +11,7 @@ void bind_results(pybind11::module_& m);
 void bind_clip(pybind11::module_& m);
 void bind_dlpack(pybind11::module_& m);
 void bind_torch(pybind11::module_& m);
+void bind_update(pybind11::module_& m);
+void bind_xla(pybind11::module_& m);
 
 }  // namespace fastclip

@@ -9,6 +9,7 @@
 #include "bindings/calls.hpp"
 #include "bindings/module.hpp"
 #include "bindings/rows.hpp"
+#include "bindings/rules.hpp"
 #include "engine/ops.hpp"
 #include "engine/plan.hpp"
 
@@ -23,16 +24,6 @@ template <class F>
 void compute(const Gathered& src, F&& f) {
     serve(src.can_hold() ? gil_for(total_bytes(src.buffers)) : Gil::keep, src.arrays(), f);
 }
-
-struct RuleRecord {
-    Rule rule;
-    Nonfinite nonfinite;
-    bool average;
-
-    Request request(double limit, std::optional<double> use_norm = {}) const {
-        return {rule, limit, nonfinite, use_norm, average};
-    }
-};
 
 RuleRecord make_rule(double slack, std::string_view nonfinite, bool average) {
     constexpr std::pair<std::string_view, Nonfinite> kNames[] = {

@@ -53,6 +53,12 @@ struct Kernels {
     void (*clamp_between)(void* dst, const void* src, std::int64_t n, const void* lo, const void* hi, Walk walk);
     std::int64_t (*first_outside)(const void* x, std::int64_t n, double lo, double hi, Walk walk);  // n: there is none
     void (*drop_nonfinite)(void* x, std::int64_t n);                                                // each becomes 0
+
+    // An update is a difference of two buffers, x - y.
+    Partial (*update_sumsq)(const void* x, const void* y, std::int64_t n, double scale);  // of (x - y) * scale
+    // x = y + (x - y) * c; y is the same as x or does not overlap it
+    void (*scale_update)(void* x, const void* y, std::int64_t n, const Product& c, Walk walk);
+    void (*drop_nonfinite_update)(void* x, const void* y, std::int64_t n);  // where x is not finite it becomes y
 };
 
 struct KernelTable {

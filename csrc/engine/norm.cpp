@@ -22,9 +22,6 @@ Partial sumsq(const Piece& piece, double scale) {
     return p;
 }
 
-// f32 squares are in range as they are. Where a list is scaled they are nothing beside f64's (shrunk) or all 0 (grown).
-Partial rescaled(const Partial& p, double scale) { return {p.hi * scale * scale, p.lo * scale * scale}; }
-
 template <class F>  // f(piece) for each chunk of the buffer
 void for_each_chunk(const Buffer& b, F f) {
     for (std::int64_t at = 0; at < b.count; at += kChunk) f(Piece{&b, at, std::min(kChunk, b.count - at)});
@@ -35,8 +32,6 @@ Sum sum_of_buffer(const Buffer& b, double scale) {
     for_each_chunk(b, [&](const Piece& piece) { total.add(sumsq(piece, scale)); });
     return total.sum();
 }
-
-double scale_for(Sum total) { return total.hi > kSafeMax ? kShrink : kGrow; }
 
 Norm norm_of_buffer(const Buffer& b, Sum total) {
     if (in_range(total, b.dtype == DType::f64)) return norm_of(total, 1.0);
@@ -74,28 +69,7 @@ void NormPlan::reserve(std::span<const Buffer> list) {
     partials_.reserve(pieces.size());
 }
 
-Norm NormPlan::norm() {
-    partials_.resize(pieces.size());
-    const auto sum = [&](double scale) {
-        parallel_for(partition, [&](std::int64_t begin, std::int64_t end) {
-            for (std::int64_t i = begin; i < end; ++i) {
-                const Piece& piece = pieces[static_cast<std::size_t>(i)];
-                Partial& p = partials_[static_cast<std::size_t>(i)];
-                const bool again = scale != 1.0 && piece.buffer->dtype != DType::f64;
-                p = again ? rescaled(p, scale) : sumsq(piece, scale);
-            }
-        });
-        Total total;
-        for (const Partial& p : partials_) total.add(p);
-        return total.sum();
-    };
-    const bool any_f64 =
-        std::any_of(pieces.begin(), pieces.end(), [](const Piece& p) { return p.buffer->dtype == DType::f64; });
-    const Sum total = sum(1.0);
-    if (in_range(total, any_f64)) return norm_of(total, 1.0);
-    const double scale = scale_for(total);
-    return norm_of(sum(scale), scale);
-}
+Norm NormPlan::norm() { return norm_by(sumsq); }
 
 Norm norm_of_buffer(const Buffer& b) { return norm_of_buffer(b, sum_of_buffer(b, 1.0)); }
 

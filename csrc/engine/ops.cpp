@@ -2,12 +2,12 @@
 #include "engine/ops.hpp"
 
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
 #include <new>
 
 #include "engine/fpu.hpp"
 #include "engine/job.hpp"
+#include "engine/judge.hpp"
 #include "engine/norm.hpp"
 
 namespace fastclip {
@@ -15,26 +15,6 @@ namespace {
 
 // Buffers up to this are read, judged and written by one thread in one go, while they are in its cache.
 constexpr std::int64_t kWholeElements = 4 * kChunk;
-
-double coarsest_round(std::span<const Buffer> list) {
-    double round = 0.0;
-    for (const Buffer& b : list) round = std::max(round, info(b.dtype).round);
-    return round;
-}
-
-Product product(const Coefficient& c) {
-    return {static_cast<float>(c.plain), c.plain < kPlainBelow, c.plain, c.pre, c.factor};
-}
-
-constexpr Coefficient kAllNan = {true, NAN, 1.0, NAN};
-
-Coefficient judge(const Request& request, Norm norm, bool nonfinite, std::int64_t count, double round) {
-    if (request.limit == kInf) return kKeep;
-    double limit = request.limit;
-    if (request.average) limit = std::min(limit * static_cast<double>(count), DBL_MAX);
-    if (nonfinite && request.nonfinite == Nonfinite::nan) return kAllNan;
-    return coefficient(request.rule, norm, limit, round);
-}
 
 Coefficient judge_whole(const Buffer& b, const Norm& norm, const Request& request) {
     return judge(request, norm, !is_finite(norm.hi), b.count, info(b.dtype).round);
@@ -112,8 +92,7 @@ void reserve_for_largest(std::span<const Buffer> list) {
     const auto smaller = [](const Buffer& a, const Buffer& b) { return a.count < b.count; };
     const auto largest = std::max_element(list.begin(), list.end(), smaller);
     if (largest != list.end()) list_plan().reserve({&*largest, 1});
-    for (const Buffer& b : list)
-        if (b.layout && !scratch()) throw std::bad_alloc();
+    for (const Buffer& b : list) make_room(b);
 }
 
 }  // namespace

@@ -47,13 +47,11 @@ void scatter_run(const char* dense, char* at, std::int64_t run, std::int64_t str
     for (std::int64_t i = 0; i < run; ++i) std::memcpy(at + i * stride, dense + i * kSize, kSize);
 }
 
-// A strided buffer goes through the scratch of the thread that takes the piece. The caller's is made here, where
-// failing leaves everything untouched.
+}  // namespace
+
 void make_room(const Buffer& b) {
     if (b.layout && !scratch()) throw std::bad_alloc();
 }
-
-}  // namespace
 
 std::int64_t total_bytes(std::span<const Buffer> list) {
     std::int64_t total = 0;

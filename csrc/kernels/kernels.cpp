@@ -4,6 +4,7 @@
 #include "kernels/reduce.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/transform.hpp"
+#include "kernels/update.hpp"
 
 #define FASTCLIP_JOIN2(a, b) a##b
 #define FASTCLIP_JOIN(a, b) FASTCLIP_JOIN2(a, b)
@@ -39,6 +40,15 @@ constexpr Kernels kernels() {
             return first_outside(static_cast<const T*>(x), n, lo, hi, walk);
         },
         [](void* x, std::int64_t n) { drop_nonfinite(static_cast<T*>(x), n); },
+        [](const void* x, const void* y, std::int64_t n, double by) {
+            return update_sumsq(static_cast<const T*>(x), static_cast<const T*>(y), n, by);
+        },
+        [](void* x, const void* y, std::int64_t n, const Product& c, Walk walk) {
+            scale_update(static_cast<T*>(x), static_cast<const T*>(y), n, c, walk);
+        },
+        [](void* x, const void* y, std::int64_t n) {
+            drop_nonfinite_update(static_cast<T*>(x), static_cast<const T*>(y), n);
+        },
     };
 }
 

@@ -28,31 +28,31 @@ struct Magnitude64 {
     }
 };
 
-template <class Term>
-Partial sum(const double* x, std::int64_t n, double scale) {
+template <class Term, class Load, class LoadFirst>  // load(index) gives a vector, load_first(index, count) its beginning
+Partial sum(std::int64_t n, Load load, LoadFirst load_first) {
     using V = Vec;
     constexpr int kRegs = kLanesF64 / V::kF64;
-    const typename V::F64 by = V::set(scale);
     const typename V::F64 one = V::hidden_one();
     typename V::F64 hi[kRegs], lo[kRegs];
     FASTCLIP_UNROLL
     for (int j = 0; j < kRegs; ++j) hi[j] = lo[j] = V::set(0.0);
     const auto add = [&](int j, typename V::F64 v) {
         typename V::F64 error;
-        const auto term = Term::template term<V>(V::mul(v, by), error);
+        const auto term = Term::template term<V>(v, error);
         const auto s = V::add(hi[j], term), back = V::sub(s, hi[j]);
         error = V::add(error, V::add(V::sub(hi[j], V::fma_sub(s, one, back)), V::fma_sub(term, one, back)));
         lo[j] = V::add(lo[j], error);
         hi[j] = s;
     };
-    for (; n >= kLanesF64; n -= kLanesF64, x += kLanesF64) {
+    std::int64_t i = 0;
+    for (; i + kLanesF64 <= n; i += kLanesF64) {
         FASTCLIP_UNROLL
-        for (int j = 0; j < kRegs; ++j) add(j, V::load(x + j * V::kF64));
+        for (int j = 0; j < kRegs; ++j) add(j, load(i + j * V::kF64));
     }
-    const int rest = static_cast<int>(n);
+    const int rest = static_cast<int>(n - i);
     FASTCLIP_UNROLL
     for (int j = 0; j < kRegs; ++j) {
-        if (j * V::kF64 < rest) add(j, V::load_first(x + j * V::kF64, least(rest - j * V::kF64, V::kF64)));
+        if (j * V::kF64 < rest) add(j, load_first(i + j * V::kF64, least(rest - j * V::kF64, V::kF64)));
     }
     double h[kLanesF64], l[kLanesF64];
     FASTCLIP_UNROLL
@@ -68,6 +68,14 @@ Partial sum(const double* x, std::int64_t n, double scale) {
         }
     }
     return {h[0], is_finite(h[0]) ? l[0] : 0.0};
+}
+
+template <class Term>
+Partial sum(const double* x, std::int64_t n, double scale) {
+    const auto by = Vec::set(scale);
+    return sum<Term>(
+        n, [=](std::int64_t i) { return Vec::mul(Vec::load(x + i), by); },
+        [=](std::int64_t i, int count) { return Vec::mul(Vec::load_first(x + i, count), by); });
 }
 
 Partial sumsq(const double* x, std::int64_t n, double scale) { return sum<Square64>(x, n, scale); }

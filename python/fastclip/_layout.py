@@ -23,9 +23,14 @@ def is_dense(a: Array) -> bool:
     return bool(a.flags.aligned)
 
 
+def memory_axes(a: Array) -> list[int]:
+    """List the axes by falling stride: the order in which an array's elements are summed."""
+    return sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
+
+
 def memory_order(a: Array) -> Array:
-    """View an array with its axes by falling stride: the order in which its elements are summed."""
-    return a.transpose(sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis])))
+    """View an array with its axes in that order."""
+    return a.transpose(memory_axes(a))
 
 
 def memory_key(a: Array) -> tuple[Any, ...]:

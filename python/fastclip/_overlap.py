@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -43,6 +44,15 @@ def _meets_itself(a: Array) -> bool:
     return bool((np.diff(starts) < a.itemsize).any())
 
 
+class _Span(NamedTuple):
+    begin: int
+    end: int
+    name: str
+    array: Array
+    key: tuple[Any, ...]
+    group: int = 0
+
+
 def check(function: str, names: list[str], arrays: list[Array]) -> None:
     """Raise ValueError if an element is in two arrays that are not the same memory, or twice in one."""
     spans = []
@@ -56,19 +66,37 @@ def check(function: str, names: list[str], arrays: list[Array]) -> None:
             raise ValueError(
                 f"{function}: {name} holds one element at several places (strides {a.strides}). Pass a copy."
             )
-        spans.append((*_extent(a), name, a))
+        spans.append(_Span(*_extent(a), name, a, key))
+    _sweep(function, spans, lambda a, b: False)
+
+
+def check_apart(
+    function: str, names: list[str], arrays: list[Array], other_names: list[str], others: list[Array]
+) -> None:
+    """Raise ValueError if an array shares an element with one of the others, but for its counterpart that it is."""
+    spans = []
+    for group, (list_names, members) in enumerate(((names, arrays), (other_names, others))):
+        for name, a in zip(list_names, members, strict=True):
+            if a.size:
+                spans.append(_Span(*_extent(a), name, a, memory_key(a), group))
+    counterparts = {(memory_key(a), memory_key(b)) for a, b in zip(arrays, others, strict=True)}
+    _sweep(function, spans, lambda a, b: a.group == b.group or (a.key == b.key and (a.key, b.key) in counterparts))
+
+
+def _sweep(function: str, spans: list[_Span], may_meet: Callable[[_Span, _Span], bool]) -> None:
     spans.sort(key=lambda span: span[:2])
-    open_spans: list[tuple[int, int, str, Array]] = []
+    open_spans: list[_Span] = []
     pairs = 0
     for span in spans:
-        begin, _, name, a = span
-        open_spans = [other for other in open_spans if other[1] > begin]
-        for _, _, other_name, b in open_spans:
+        open_spans = [other for other in open_spans if other.end > span.begin]
+        for other in open_spans:
+            if may_meet(span, other):
+                continue
             pairs += 1
             try:
-                shared = np.shares_memory(a, b, max_work=_MAX_WORK)  # type: ignore[arg-type]  # any int, NumPy's manual says
+                shared = np.shares_memory(span.array, other.array, max_work=_MAX_WORK)  # type: ignore[arg-type]  # any int, NumPy's manual says
             except np.exceptions.TooHardError:
-                _refuse(function, other_name, name, known=False)
+                _refuse(function, other.name, span.name, known=False)
             if shared or pairs > _MAX_PAIRS:
-                _refuse(function, other_name, name, known=shared)
+                _refuse(function, other.name, span.name, known=shared)
         open_spans.append(span)

@@ -27,6 +27,22 @@ FRAMEWORKS: dict[str, dict[str, str]] = {
         # where they are found by what they are
         for name in ("clip_grad_norm_", "clip_grad_norm", "clip_grad_value_", "get_total_norm", "clip_grads_with_norm_")
     },
+    "flwr": {
+        f"{module}:{name}": f"fastclip.flwr:{name}"
+        for module in ("flwr.supercore.differential_privacy", "flwr.common.differential_privacy")  # it has moved
+        for name in (
+            "get_norm",
+            "clip_inputs_inplace",
+            "adaptive_clip_inputs_inplace",
+            "compute_clip_model_update",
+            "compute_adaptive_clip_model_update",
+        )
+    },
+    "optax": {
+        f"optax:{name}": f"fastclip.optax:{name}"
+        for name in ("clip", "clip_by_block_rms", "clip_by_global_norm", "global_norm")
+    },
+    "thinc": {"thinc.backends.ops:Ops.clip_gradient": "fastclip.thinc:clip_gradient"},
 }
 #: What a framework imports late and what then reads its own functions: numpy.ma, the text of numpy.clip's docstring.
 FIRST = {"numpy": ["numpy.ma"]}
@@ -125,9 +141,11 @@ def patch(*names: str) -> Patch:
     may be undone in any order; the last one brings the originals back.
 
     Args:
-        names: among "numpy" (`clip`, `linalg.norm`) and "torch" (in `torch.nn.utils`: `clip_grad_norm_`,
-            `clip_grad_norm`, `clip_grad_value_`, `get_total_norm`, `clip_grads_with_norm_`), which are imported; none
-            for those that are installed.
+        names: among "numpy" (`clip`, `linalg.norm`), "torch" (in `torch.nn.utils`: `clip_grad_norm_`,
+            `clip_grad_norm`, `clip_grad_value_`, `get_total_norm`, `clip_grads_with_norm_`), "flwr" (the clipping of
+            its differential privacy: `get_norm`, `clip_inputs_inplace`, `compute_clip_model_update` and their adaptive
+            variants), "optax" (`clip`, `clip_by_block_rms`, `clip_by_global_norm`, `global_norm`) and "thinc"
+            (`Ops.clip_gradient`), which are imported; none for those that are installed.
 
     Returns:
         An object with `undo()`; `with fastclip.patch("torch"):` calls it at the end.
@@ -169,7 +187,10 @@ def _functions(framework: str) -> Iterator[tuple[_Place, str, str, Function]]:
     for theirs, ours in FRAMEWORKS[framework].items():
         module, _, path = theirs.partition(":")
         holder, _, name = path.rpartition(".")
-        owner = pkgutil.resolve_name(f"{module}:{holder}")
+        try:
+            owner = pkgutil.resolve_name(f"{module}:{holder}")
+        except ModuleNotFoundError:
+            continue
         place = _Place(owner if isinstance(owner, type) else vars(owner), name)
         if place.get() is not None:
             yield place, theirs.replace(":", "."), ours, pkgutil.resolve_name(ours)

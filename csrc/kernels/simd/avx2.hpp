@@ -135,6 +135,7 @@ struct Avx2 {
         for (int i = 0; i < count; ++i) p[i] = some[i];
     }
     static F32 add(F32 a, F32 b) { return _mm256_add_ps(a, b); }
+    static F32 sub(F32 a, F32 b) { return _mm256_sub_ps(a, b); }
     static F32 add_square(F32 a, F32 x) { return _mm256_fmadd_ps(x, x, a); }
     static void store_past_cache(float* p, F32 a) { _mm256_stream_ps(p, a); }
     static void store_past_cache(double* p, F64 a) { _mm256_stream_pd(p, a); }

@@ -152,6 +152,8 @@ struct Avx512 {
         const F64 x = _mm512_mask_mov_pd(_mm512_max_pd(v, lo), _mm512_cmp_pd_mask(v, v, _CMP_UNORD_Q), v);
         return _mm512_mask_mov_pd(_mm512_min_pd(x, hi), _mm512_cmp_pd_mask(x, x, _CMP_UNORD_Q), x);
     }
+    static F32 add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
+    static F32 sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
     static F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
     static F32 clamp(F32 v, F32 lo, F32 hi) { return _mm512_max_ps(lo, _mm512_min_ps(hi, v)); }
 };

@@ -142,6 +142,7 @@ struct Neon {
         if (count > 3) vst1_lane_u16(&p[3].bits, r, 3);
     }
     static F32 add(F32 a, F32 b) { return vaddq_f32(a, b); }
+    static F32 sub(F32 a, F32 b) { return vsubq_f32(a, b); }
     static F32 add_square(F32 a, F32 x) { return vfmaq_f32(a, x, x); }
     static F32 mul(F32 a, F32 b) { return vmulq_f32(a, b); }
     template <class T, class V>

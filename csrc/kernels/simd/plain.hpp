@@ -156,6 +156,9 @@ struct Plain {
     static F32 add(F32 a, F32 b) {
         return map32([&](int i) { return a.v[i] + b.v[i]; });
     }
+    static F32 sub(F32 a, F32 b) {
+        return map32([&](int i) { return a.v[i] - b.v[i]; });
+    }
     template <class T, class V>
     static void store_past_cache(T* p, V a) {  // aligned to the vector; `fence` afterwards
         store(p, a);

@@ -11,6 +11,7 @@ from fastclip._api.measure import Measurement, measure
 from fastclip._api.norm import norm
 from fastclip._api.optimizer import clip_gradients_by_norm
 from fastclip._api.tensor_norm import clip_by_average_norm, clip_by_average_norm_, clip_by_norm, clip_by_norm_
+from fastclip._api.update import clip_update_by_global_norm_
 from fastclip._api.value import clip_by_value, clip_by_value_
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "clip_by_value",
     "clip_by_value_",
     "clip_gradients_by_norm",
+    "clip_update_by_global_norm_",
     "global_norm",
     "measure",
     "norm",

@@ -26,6 +26,9 @@ class Backend(Protocol):
     def clip_each(self, arrays: Any, out: Any, limit: float, rule: Any, vetted: bool) -> Any:
         """Clip each array by its own norm."""
 
+    def clip_update_list(self, now: Any, before: Any, limit: float, rule: Any, vetted: bool) -> Any:
+        """Clip the norm of the difference of two lists in the first one; return it, or None as `clip_list` does."""
+
     def clip_rows(self, array: Any, out: Any, axes: int, limit: float, rule: Any) -> Any:
         """Clip one array, each row (along the axes whose bit is set) by its own norm."""
 

@@ -15,4 +15,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     fastclip::bind_clip(m);
     fastclip::bind_dlpack(m);
     fastclip::bind_torch(m);
+    fastclip::bind_tensorflow(m);
 }

@@ -11,5 +11,6 @@ void bind_results(pybind11::module_& m);
 void bind_clip(pybind11::module_& m);
 void bind_dlpack(pybind11::module_& m);
 void bind_torch(pybind11::module_& m);
+void bind_tensorflow(pybind11::module_& m);
 
 }  // namespace fastclip

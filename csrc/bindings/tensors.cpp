@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "bindings/arrays.hpp"
-#include "bindings/dlpack.hpp"
 #include "bindings/module.hpp"
 #include "engine/ops.hpp"
 #include "engine/overlap.hpp"
@@ -69,7 +68,8 @@ std::optional<DType> dtype_of(DLDataType type) {
                              : std::nullopt;
 }
 
-// The buffer of a tensor in C order, or with a layout; false if it is none of ours.
+}  // namespace
+
 bool describe(const DLTensor& t, Buffer& buffer, std::unique_ptr<Layout>& layout) {
     constexpr std::int32_t kCpu = 1;
     const std::optional<DType> dtype = dtype_of(t.dtype);
@@ -101,8 +101,6 @@ bool describe(const DLTensor& t, Buffer& buffer, std::unique_ptr<Layout>& layout
     return true;
 }
 
-}  // namespace
-
 bool register_tensor_type(py::handle type) {
     if (!PyType_Check(type.ptr()) || !py::hasattr(type, "__dlpack_c_exchange_api__")) return false;
     const py::object capsule = type.attr("__dlpack_c_exchange_api__");
@@ -124,12 +122,11 @@ py::object make_scalar(double value, DType dtype) {
         DLManagedTensorVersioned managed;
         double value;
     };
-    constexpr DLDataType kTypes[] = {{2, 16, 1}, {4, 16, 1}, {2, 32, 1}, {2, 64, 1}};  // in the order of DType
     auto* scalar = new Scalar{};
     scalar->managed.major = 1;
     scalar->managed.minor = 0;
     scalar->managed.deleter = [](DLManagedTensorVersioned* self) { delete reinterpret_cast<Scalar*>(self); };
-    scalar->managed.tensor = {&scalar->value, {1, 0}, 0, kTypes[static_cast<int>(dtype)], nullptr, nullptr, 0};
+    scalar->managed.tensor = {&scalar->value, {1, 0}, 0, kDlpackTypes[static_cast<int>(dtype)], nullptr, nullptr, 0};
     store(value, {reinterpret_cast<char*>(&scalar->value), 1, nullptr, dtype, false});
     void* object = nullptr;
     if (registered()[0].api->managed_to_object(&scalar->managed, &object) != 0) throw py::error_already_set();

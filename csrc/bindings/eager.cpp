@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "bindings/tensors.hpp"
 #include "engine/blocks.hpp"
@@ -17,7 +18,14 @@ namespace {
 constexpr const char* kCapsule = "dltensor";  // of DLPack 0.x, which TensorFlow speaks
 
 struct Registered {
-    py::object type, to_capsule, from_capsule;
+    py::object type, type_number, to_capsule, from_capsule;
+    std::vector<long> numbers;
+
+    bool takes(PyObject* tensor) const {
+        const auto number = py::reinterpret_steal<py::object>(PyObject_CallOneArg(type_number.ptr(), tensor));
+        if (!number) throw py::error_already_set();
+        return std::find(numbers.begin(), numbers.end(), PyLong_AsLong(number.ptr())) != numbers.end();
+    }
 };
 
 Registered& registered() {  // never destroyed
@@ -56,17 +64,19 @@ py::object to_tensor(DLManagedTensor* made, py::handle context) {
         throw py::error_already_set();
     }
     PyObject* const arguments[] = {capsule.ptr(), context.ptr()};
-    auto tensor = py::reinterpret_steal<py::object>(
-        PyObject_Vectorcall(registered().from_capsule.ptr(), arguments, 2, nullptr));
+    auto tensor =
+        py::reinterpret_steal<py::object>(PyObject_Vectorcall(registered().from_capsule.ptr(), arguments, 2, nullptr));
     if (!tensor) throw py::error_already_set();
     return tensor;
 }
 
 }  // namespace
 
-void register_eager_type(py::handle type, py::handle to_capsule, py::handle from_capsule) {
-    registered() = {py::reinterpret_borrow<py::object>(type), py::reinterpret_borrow<py::object>(to_capsule),
-                    py::reinterpret_borrow<py::object>(from_capsule)};
+void register_eager_type(py::handle type, py::handle type_number, std::vector<long> numbers, py::handle to_capsule,
+                         py::handle from_capsule) {
+    registered() = {py::reinterpret_borrow<py::object>(type), py::reinterpret_borrow<py::object>(type_number),
+                    py::reinterpret_borrow<py::object>(to_capsule), py::reinterpret_borrow<py::object>(from_capsule),
+                    std::move(numbers)};
 }
 
 bool EagerTensors::add(py::handle items) {
@@ -84,9 +94,10 @@ bool EagerTensors::add(py::handle items) {
             continue;
         }
         if (Py_TYPE(item.ptr()) != reinterpret_cast<PyTypeObject*>(registered().type.ptr())) return false;
+        if (!registered().takes(item.ptr())) return false;
         auto capsule =
             py::reinterpret_steal<py::object>(PyObject_CallOneArg(registered().to_capsule.ptr(), item.ptr()));
-        if (!capsule) {  // strings, resources, what is on no device
+        if (!capsule) {  // on no device that DLPack knows
             PyErr_Clear();
             return false;
         }

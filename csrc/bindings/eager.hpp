@@ -13,8 +13,10 @@
 namespace fastclip {
 
 // From now on tensors of exactly this type are read by `to_capsule(tensor)` and made by `from_capsule(capsule,
-// context)`.
-void register_eager_type(pybind11::handle type, pybind11::handle to_capsule, pybind11::handle from_capsule);
+// context)`. `type_number(tensor)` is asked first, for one of these: of strings and resources TensorFlow makes no
+// capsule, it aborts the process.
+void register_eager_type(pybind11::handle type, pybind11::handle type_number, std::vector<long> numbers,
+                         pybind11::handle to_capsule, pybind11::handle from_capsule);
 
 // Eager tensors in the CPU's memory. They are immutable and the capsules keep them, so the GIL may be released.
 class EagerTensors {

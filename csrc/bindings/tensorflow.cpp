@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // TensorFlow's verbs over eager tensors. NotImplemented: something is not plain. None for the results: all is within
 // the limit, and the tensors, which are immutable, may come back as they are.
+#include <pybind11/stl.h>
+
+#include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "bindings/calls.hpp"
 #include "bindings/eager.hpp"
@@ -18,9 +20,22 @@ namespace {
 
 py::object not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotImplemented); }
 
+// The capsules hold the memory, so that the GIL may go.
 template <class F>
 void compute(const EagerTensors& list, F&& f) {
-    serve(gil_for(total_bytes(list.buffers)), {}, f);
+    if (gil_for(total_bytes(list.buffers)) == Gil::keep) return f();
+    Held({}).without_gil(f);
+}
+
+bool gather(EagerTensors& list, py::handle items) {
+    if (!list.add(items) || list.buffers.empty()) return false;
+    calls_served.fetch_add(1, std::memory_order_relaxed);
+    return true;
+}
+
+bool any_nonfinite(const EagerTensors& list) {
+    const ListStats stats = measure(list.buffers);
+    return std::any_of(stats.each.begin(), stats.each.end(), [](const BufferStats& s) { return s.nonfinite > 0; });
 }
 
 double norm_of(const EagerTensors& list) {
@@ -52,7 +67,7 @@ py::object clipped(const EagerTensors& list, DType dtype, double norm, double li
 // The norm of all elements, as a tensor of the dtype that they are promoted to.
 py::object py_eager_norm(py::handle items, py::handle context) {
     EagerTensors list;
-    if (!list.add(items) || list.buffers.empty()) return not_implemented();
+    if (!gather(list, items)) return not_implemented();
     const double norm = norm_of(list);
     return make_eager_scalar(norm, common_dtype(list), context);
 }
@@ -60,18 +75,16 @@ py::object py_eager_norm(py::handle items, py::handle context) {
 // (results, norm). `counted`, where it is not None, are the tensors whose norm counts instead.
 py::object py_eager_clip(py::handle items, py::handle counted, double limit, py::handle context) {
     EagerTensors list, others;
-    if (!list.add(items) || list.buffers.empty()) return not_implemented();
-    if (!counted.is_none() && !others.add(counted)) return not_implemented();
+    if ((!counted.is_none() && !others.add(counted)) || !gather(list, items)) return not_implemented();
     const EagerTensors& measured = counted.is_none() ? list : others;
     const DType dtype = common_dtype(list);
     const double norm = norm_of(measured);
     py::object scalar = make_eager_scalar(norm, dtype, context);
-    if (std::isinf(norm) && counted.is_none() && limit >= 0.0) {
-        // The elements are not finite, or their norm is beyond f64.
+    if (std::isinf(norm) && counted.is_none() && limit >= 0.0 && !any_nonfinite(list)) {  // beyond f64
         const Request request = {{2.0}, limit, Nonfinite::nan, {}};
-        return py::make_tuple(new_tensors(list, context,
-                                          [&](std::span<const Buffer> to) { clip_list(list.buffers, to, request); }),
-                              std::move(scalar));
+        return py::make_tuple(
+            new_tensors(list, context, [&](std::span<const Buffer> to) { clip_list(list.buffers, to, request); }),
+            std::move(scalar));
     }
     return py::make_tuple(clipped(list, dtype, norm, limit, context), std::move(scalar));
 }
@@ -79,15 +92,15 @@ py::object py_eager_clip(py::handle items, py::handle counted, double limit, py:
 // The results for a norm of that dtype.
 py::object py_eager_scale(py::handle items, double norm, int dtype, double limit, py::handle context) {
     EagerTensors list;
-    if (!list.add(items) || list.buffers.empty()) return not_implemented();
+    if (!gather(list, items)) return not_implemented();
     return clipped(list, static_cast<DType>(dtype), norm, limit, context);
 }
 
 // One tensor by its own norm, divided by its size for an `average`; or by that of `counted`, where it is not None.
 py::object py_eager_clip_one(py::handle item, py::handle counted, double limit, bool average, py::handle context) {
     EagerTensors list, other;
-    if (!list.add(py::make_tuple(item)) || list.buffers.empty()) return not_implemented();
     if (!counted.is_none() && !other.add(py::make_tuple(counted))) return not_implemented();
+    if (!gather(list, py::make_tuple(item))) return not_implemented();
     const double norm = norm_of(counted.is_none() ? list : other);
     const double size = average ? static_cast<double>(list.buffers[0].count) : 1.0;
     if (norm <= limit * size) return py::none();
@@ -101,7 +114,7 @@ py::object py_eager_clip_one(py::handle item, py::handle counted, double limit, 
 // The elements of one tensor between lo and hi.
 py::object py_eager_clamp(py::handle item, double lo, double hi, py::handle context) {
     EagerTensors list;
-    if (!list.add(py::make_tuple(item)) || list.buffers.empty()) return not_implemented();
+    if (!gather(list, py::make_tuple(item))) return not_implemented();
     const py::object made =
         new_tensors(list, context, [&](std::span<const Buffer> to) { clamp_list(list.buffers, to, lo, hi); });
     return made[py::int_(0)];

@@ -26,7 +26,7 @@ inline double round_to_dtype(DType dtype, double x) {
 #define FASTCLIP_ROUND(tag, type, bits) \
     case DType::tag: {                  \
         type rounded;                   \
-        round_once(rounded, x);      \
+        round_once(rounded, x);         \
         return widened(rounded);        \
     }
         FASTCLIP_DTYPES(FASTCLIP_ROUND)

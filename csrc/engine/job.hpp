@@ -23,8 +23,8 @@ inline Walk walk_for(std::int64_t bytes, bool in_place) {
     return bytes < kInCacheWithResult ? Walk::from_memory : Walk::past_cache;
 }
 
-// A coefficient that another library's rule has formed; for all but f64 it is rounded to f32. 0 and NaN come out right of
-// a product of f32, and so do all that keep clear of its subnormal numbers.
+// A coefficient that another library's rule has formed; for all but f64 it is rounded to f32. 0 and NaN come out right
+// of a product of f32, and so do all that keep clear of its subnormal numbers.
 inline Product product_of(double coefficient) {
     const auto narrow = static_cast<float>(coefficient);
     const double plain = static_cast<double>(narrow);

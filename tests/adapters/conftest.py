@@ -10,6 +10,9 @@ if os.environ.get("FASTCLIP_TEST_WITHOUT_EXCHANGE"):  # as with a PyTorch whose 
 
 import torch
 
+# TensorFlow without its log, its GPU and its second set of kernels.
+os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
+
 
 @pytest.fixture(autouse=True)
 def seeded():

@@ -22,9 +22,9 @@ def _is(value: Any, module: str, path: str) -> bool:
 def _clip_for(variables: list[Any]) -> Callable[..., Any]:
     """Return what clips gradients of such variables."""
     if any(_is(variable, "tensorflow", "Variable") for variable in variables):
-        from fastclip.tensorflow import clip_by_global_norm as clip
+        from fastclip import tensorflow
 
-        return clip
+        return tensorflow.clip_by_global_norm
     return clip_by_global_norm
 
 

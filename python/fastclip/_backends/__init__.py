@@ -64,10 +64,13 @@ class Backend(Protocol):
     def tensors_clamp(self, items: list[Any], gradients: bool, bound: float) -> Any:
         """Clip each element to [-bound, bound]; return the tensors."""
 
-    def register_eager_type(self, kind: type, to_capsule: Any, from_capsule: Any) -> bool:
+    def register_eager_type(
+        self, kind: type, type_number: Any, numbers: list[int], to_capsule: Any, from_capsule: Any
+    ) -> bool:
         """Take TensorFlow's eager tensors, of exactly this type, in what follows; False if that can't be.
 
-        The functions make a DLPack capsule of a tensor, and a tensor of a capsule and a `context`.
+        The functions tell the number of a tensor's dtype (those of fastclip's are `numbers`), make a DLPack capsule of
+        a tensor, and a tensor of a capsule and a `context`.
         """
 
     def eager_norm(self, items: Any, context: Any) -> Any:

@@ -245,7 +245,7 @@ class Reference:
         """Take no tensors: PyTorch is faster than NumPy here."""
         return False
 
-    def register_eager_type(self, kind: type, to_capsule: Any, from_capsule: Any) -> bool:
+    def register_eager_type(self, *_: Any) -> bool:
         """Take no tensors: TensorFlow is faster than NumPy here."""
         return False
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops import clip_ops as _stock
 
+from fastclip import _dtypes
 from fastclip._config import backend
 from fastclip._rules import TENSOR_NORM
 from fastclip.tensorflow import _tensors
@@ -79,7 +81,7 @@ def _clip_any(t: Any, clip_norm: Any, limit: float, axes: Any) -> Any:
 
 
 def _clip_rows(tensor: Any, limit: float, axes: Any) -> Any:
-    if tensor.dtype not in _tensors.CODES or "CPU" not in tensor.device:
+    if tensor.dtype not in _tensors.CODES or "CPU" not in tensor.device or not tensor.ndim:
         return NotImplemented
     mask = 0
     chosen = np.asarray(axes)
@@ -90,6 +92,8 @@ def _clip_rows(tensor: Any, limit: float, axes: Any) -> Any:
             return NotImplemented
         mask |= 1 << axis % tensor.ndim
     array = np.asarray(tensor)
+    if not _dtypes.supported(array.dtype):  # which makes bfloat16 known
+        return NotImplemented
     out = backend.empty_like(array)
     backend.clip_rows(array, out, mask, limit, _by_rows)
     return _tensors.from_array(out, tensor)
@@ -121,8 +125,7 @@ def clip_by_average_norm(t: Any, clip_norm: Any, name: str | None = None) -> Any
         if limit is not None and not isinstance(t, tf.RaggedTensor):
             value = tf.convert_to_tensor(t)
             if type(value) is _tensors.EagerTensor and not _tensors.watched([value, clip_norm]):
-                if limit < 0.0 and value.dtype in _tensors.CODES:
-                    return value
+                limit = math.inf if limit < 0.0 else limit
                 clipped = backend.eager_clip_one(value, None, limit, True, _tensors.context())
                 if clipped is not NotImplemented:
                     return value if clipped is None else clipped

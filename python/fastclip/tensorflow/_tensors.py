@@ -7,8 +7,8 @@ tensors of another device or dtype, or without native code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -24,14 +24,25 @@ EagerTensor = ops.EagerTensor
 DTYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)  # as csrc/core/dtype.hpp numbers them
 CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 
-NATIVE = backend.register_eager_type(
-    EagerTensor, pywrap_tfe.TFE_ToDlpackCapsule, pywrap_tfe.TFE_FromDlpackCapsule
+FUNCTIONS = (
+    EagerTensor,
+    EagerTensor._datatype_enum,
+    [dtype.as_datatype_enum for dtype in DTYPES],
+    pywrap_tfe.TFE_ToDlpackCapsule,
+    pywrap_tfe.TFE_FromDlpackCapsule,
 )
-#: the mark of a function that autograph leaves as it is: what TensorFlow's own decorator does, without a call between
-as_it_is = autograph_artifact
+NATIVE = backend.register_eager_type(*FUNCTIONS)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 
 eager = tf.executing_eagerly
 no_tape = pywrap_tfe.TFE_Py_TapeSetIsEmpty  # nor a forward accumulator
+
+
+def as_it_is(function: _Function) -> _Function:
+    """Mark a function that autograph is to leave alone: TensorFlow's own decorator does so at the cost of a call."""
+    autograph_artifact(function)
+    return function
 
 
 def executes(_: Any = None) -> bool:
@@ -50,7 +61,8 @@ def watched(tensors: Sequence[Any]) -> bool:
     """Tell whether somebody differentiates through one of these."""
     if no_tape():
         return False
-    given = [tensor for tensor in tensors if isinstance(tensor, EagerTensor)]
+    read = (tf.convert_to_tensor(t) if isinstance(t, tf.Variable) else t for t in tensors)
+    given = [tensor for tensor in read if isinstance(tensor, EagerTensor)]
     return bool(pywrap_tfe.TFE_Py_TapeSetPossibleGradientTypes(given))
 
 
@@ -87,7 +99,7 @@ class Read(NamedTuple):
 
 
 def read(entries: Sequence[Any]) -> Read | None:
-    """Make eager tensors of the entries, as TensorFlow would; None if one is of a kind that is TensorFlow's business."""
+    """Make eager tensors of the entries, as TensorFlow would; None if one's kind is TensorFlow's business."""
     values: list[Any] = []
     counted: list[Any] = []
     for entry in entries:

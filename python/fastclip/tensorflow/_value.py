@@ -95,7 +95,7 @@ def _bound(tensor: Any, value: Any) -> float | None:
 
 def _held(dtype: Any, least: Any, most: Any) -> tuple[Any, Any]:
     """Bring bounds of Python's into the range of an integer dtype."""
-    if isinstance(least, int) and least > dtype.max or isinstance(most, int) and most < dtype.min:
+    if (isinstance(least, int) and least > dtype.max) or (isinstance(most, int) and most < dtype.min):
         raise ValueError(
             f"clip_by_value: clip_value_min is {_errors.show(least)} and clip_value_max is {_errors.show(most)}, but t "
             f"is {dtype.name} ({dtype.min} to {dtype.max}), which has nothing between; pass bounds within."

@@ -106,7 +106,7 @@ def _clip(optimizer: Any, grads: Any) -> Any:
     elif optimizer.global_clipnorm and optimizer.global_clipnorm > 0:
         return _verbs.clip_by_global_norm(grads, float(optimizer.global_clipnorm))
     elif optimizer.clipvalue and optimizer.clipvalue > 0:
-        bound = float(optimizer.clipvalue)
+        bound = optimizer.clipvalue  # an integer bounds integers
         clipped = [None if gradient is None else _verbs.clip_by_value(gradient, bound) for gradient in grads]
     else:
         return grads

@@ -37,8 +37,8 @@ class Clipped(keras.optimizers.Optimizer):  # type: ignore[misc]
         >>> import keras, fastclip.keras
         >>> optimizer = fastclip.keras.Clipped(keras.optimizers.SGD(1.0), global_clipnorm=5.0)
         >>> weights = keras.Variable([0.0, 0.0])
-        >>> optimizer.apply([keras.ops.array([30.0, 40.0])], [weights])
-        >>> keras.ops.convert_to_numpy(weights.value)
+        >>> optimizer.apply([keras.ops.array([24.0, 32.0])], [weights])
+        >>> keras.ops.convert_to_numpy(keras.ops.add(weights, 0.0))
         array([-3., -4.], dtype=float32)
     """
 

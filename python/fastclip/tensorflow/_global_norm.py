@@ -82,9 +82,9 @@ def clip_by_global_norm(t_list: Any, clip_norm: Any, use_norm: Any = None, name:
 
     Example:
         >>> import tensorflow as tf, fastclip.tensorflow
-        >>> clipped, norm = fastclip.tensorflow.clip_by_global_norm([tf.constant([3e20, 4e20])], 1.0)  # there: NaN
+        >>> clipped, norm = fastclip.tensorflow.clip_by_global_norm([tf.constant([3e20, 4e20])], 2.5)  # there: NaN
         >>> print(clipped[0].numpy(), norm.numpy())
-        [0.6 0.8] 5e+20
+        [1.5 2. ] 5e+20
     """
     if _tensors.NATIVE and _tensors.eager():
         limit = _tensors.number(clip_norm)

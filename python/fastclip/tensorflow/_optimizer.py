@@ -28,7 +28,7 @@ class ClippedOptimizer(tf.compat.v1.train.Optimizer):  # type: ignore[misc]
         >>> weights = tf.Variable([0.0, 0.0])
         >>> descent = tf.compat.v1.train.GradientDescentOptimizer(1.0)
         >>> clipped = fastclip.tensorflow.ClippedOptimizer(descent, 5.0)
-        >>> _ = clipped.apply_gradients([(tf.constant([30.0, 40.0]), weights)])
+        >>> _ = clipped.apply_gradients([(tf.constant([24.0, 32.0]), weights)])
         >>> weights.numpy()
         array([-3., -4.], dtype=float32)
     """

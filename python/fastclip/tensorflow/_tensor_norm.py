@@ -50,8 +50,8 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = No
 
     Example:
         >>> import tensorflow as tf, fastclip.tensorflow
-        >>> fastclip.tensorflow.clip_by_norm(tf.constant([3e20, 4e20]), 1.0).numpy()  # there: zeros
-        array([0.6, 0.8], dtype=float32)
+        >>> fastclip.tensorflow.clip_by_norm(tf.constant([3e20, 4e20]), 2.5).numpy()  # there: zeros
+        array([1.5, 2. ], dtype=float32)
     """
     if _tensors.NATIVE and _tensors.eager():
         limit = _tensors.number(clip_norm)

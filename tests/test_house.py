@@ -16,6 +16,8 @@ import buildfiles
 import pytest
 
 import fastclip
+import fastclip.keras
+import fastclip.tensorflow
 import fastclip.torch
 from fastclip import _core
 
@@ -52,6 +54,7 @@ def test_the_lists_above_are_not_empty():
 # ---- Python's imports
 
 # the part of the package: the parts it may import
+OPTIMIZERS = {"torch", "tensorflow", "keras"}  # frameworks that have some; wrapped when one is met
 MAY_IMPORT = {
     "_rules": set(),
     "_dtypes": set(),
@@ -62,18 +65,20 @@ MAY_IMPORT = {
     "_arrays": {"_dtypes", "_errors", "_foreign", "_layout", "_overlap"},
     "_backends": {"_core", "_dtypes", "_layout", "_rules"},
     "_config": {"_backends", "_core"},
-    "_api": {"_arrays", "_backends", "_config", "_dtypes", "_errors", "_layout", "_overlap", "_rules", "torch"},  # its optimizers
+    "_api": {"_arrays", "_backends", "_config", "_dtypes", "_errors", "_layout", "_overlap", "_rules", *OPTIMIZERS},
     "_patch": {"_errors"},  # and the drop-ins, by name and when one is asked for
     "__init__": {"_api", "_config", "_patch"},
     "__main__": {"_cli"},
     "_cli": {"", "_bench", "_demo", "_patch"},
-    "_bench": {"", "torch"},
+    "_bench": {"", "torch", "tensorflow"},
     "_demo": {""},
     "numpy": {"_api"},
     "flwr": {"_config", "_rules"},
     "optax": {"_config"},
     "thinc": {"_config", "_rules"},
     "torch": {"_config", "_dtypes", "_errors"},
+    "tensorflow": {"_config", "_dtypes", "_errors", "_rules"},
+    "keras": {"", "_dtypes", "tensorflow", "torch"},
 }
 THIRD_PARTY = {
     "_rules": set(),
@@ -85,6 +90,8 @@ THIRD_PARTY = {
 }
 THIRD_PARTY["torch"] = {"numpy", "ml_dtypes", "torch"}
 THIRD_PARTY |= {"thinc": {"numpy", "thinc"}, "optax": {"numpy", "jax", "optax"}}
+THIRD_PARTY["tensorflow"] = {"numpy", "tensorflow"}
+THIRD_PARTY["keras"] = {"numpy", "keras", "torch", "jax"}
 THIRD_PARTY |= {"_demo": {"numpy", "sklearn", "matplotlib", "rich"}}
 THIRD_PARTY["_bench"] = {"numpy", "scipy", "torch", "tensorflow", "jax", "optax", "numba", "thinc", "opacus"}
 THIRD_PARTY["_bench"] |= {"cupy", "rich", "matplotlib"}
@@ -200,7 +207,8 @@ def test_versions_are_equal():
 # ---- documentation
 
 PUBLIC = [n for n in fastclip.__all__ if n != "__version__"]
-DOCUMENTED = [(fastclip, n) for n in PUBLIC] + [(fastclip.torch, n) for n in fastclip.torch.__all__]
+DOCUMENTED = [(fastclip, n) for n in PUBLIC]
+DOCUMENTED += [(module, n) for module in (fastclip.torch, fastclip.tensorflow, fastclip.keras) for n in module.__all__]
 
 
 def test_the_public_names_are_sorted_and_complete():

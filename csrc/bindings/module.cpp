@@ -17,4 +17,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     fastclip::bind_torch(m);
     fastclip::bind_update(m);
     fastclip::bind_xla(m);
+    fastclip::bind_tensorflow(m);
 }

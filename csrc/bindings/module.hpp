@@ -13,5 +13,6 @@ void bind_dlpack(pybind11::module_& m);
 void bind_torch(pybind11::module_& m);
 void bind_update(pybind11::module_& m);
 void bind_xla(pybind11::module_& m);
+void bind_tensorflow(pybind11::module_& m);
 
 }  // namespace fastclip

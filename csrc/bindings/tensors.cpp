@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "bindings/arrays.hpp"
-#include "bindings/dlpack.hpp"
 #include "bindings/module.hpp"
 #include "engine/ops.hpp"
 #include "engine/overlap.hpp"
@@ -66,7 +65,8 @@ std::optional<DType> dtype_of(DLDataType type) {
     return std::nullopt;
 }
 
-// The buffer of a tensor in C order, or with a layout; false if it is none of ours.
+}  // namespace
+
 bool describe(const DLTensor& t, Buffer& buffer, std::unique_ptr<Layout>& layout) {
     constexpr std::int32_t kCpu = 1;
     const std::optional<DType> dtype = dtype_of(t.dtype);
@@ -97,8 +97,6 @@ bool describe(const DLTensor& t, Buffer& buffer, std::unique_ptr<Layout>& layout
         buffer.layout = layout.get();
     return true;
 }
-
-}  // namespace
 
 bool register_tensor_type(py::handle type) {
 #ifdef Py_GIL_DISABLED

@@ -8,9 +8,13 @@
 #include <memory>
 #include <vector>
 
+#include "bindings/dlpack.hpp"
 #include "core/buffer.hpp"
 
 namespace fastclip {
+
+// The buffer of a tensor in C order, or with a layout; false if it is none of ours: another device or dtype, or fake.
+bool describe(const DLTensor& t, Buffer& buffer, std::unique_ptr<Layout>& layout);
 
 // From now on tensors of exactly this type are plain. False if it has no exchange API, or no `grad`.
 bool register_tensor_type(pybind11::handle type);

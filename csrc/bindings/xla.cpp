@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The engine's verbs as custom calls of XLA's, for JAX on the CPU: no Python while they run, on whatever thread of XLA's.
+// The engine's verbs as custom calls of XLA's, for JAX on the CPU: no Python while they run, on whatever thread of
+// XLA's.
 #include <cmath>
 #include <new>
 #include <optional>

@@ -3,23 +3,10 @@
 // it as PyTorch does: f16 and bf16 by way of f32, and max_norm / x as 1 / x * max_norm.
 #pragma once
 
-#include "core/convert.hpp"
+#include "core/rounding.hpp"
 
 namespace fastclip {
 namespace {
-
-inline double widened(double x) { return x; }
-template <class T>
-double widened(T x) {
-    return static_cast<double>(to_f32(x));
-}
-
-template <class T>
-float rounded(float x) {
-    T narrow;
-    round_to(narrow, x);
-    return to_f32(narrow);
-}
 
 inline double at_most_one(double c) { return c > 1.0 ? 1.0 : c; }  // NaN stays
 
@@ -31,23 +18,6 @@ template <class T>  // Half, Brain or float
 double torch_coefficient_narrow(float norm, double max_norm) {
     const float sum = rounded<T>(norm + rounded<T>(1e-6f));
     return at_most_one(static_cast<double>(rounded<T>(rounded<T>(1.0f / sum) * static_cast<float>(max_norm))));
-}
-
-// The norm as a number of the dtype, one rounding.
-inline double round_to_dtype(DType dtype, double norm) {
-    switch (dtype) {
-#define FASTCLIP_ROUND(tag, type, bits, largest) \
-    case DType::tag: {                           \
-        type rounded;                            \
-        round_once(rounded, norm);               \
-        return widened(rounded);                 \
-    }
-        FASTCLIP_DTYPES(FASTCLIP_ROUND)
-#undef FASTCLIP_ROUND
-        case DType::count_:
-            break;
-    }
-    return norm;
 }
 
 // `norm` is a number of the dtype.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "engine/in_place.hpp"
 
-#include <cmath>
 #include <vector>
 
 #include "engine/fpu.hpp"
@@ -61,11 +60,7 @@ double InPlace::norm(Power power) {
 void InPlace::scale(double coefficient) {
     if (coefficient == 1.0) return;
     FpuGuard fpu;
-    const auto narrow = static_cast<float>(coefficient);
-    const double plain = static_cast<double>(narrow);
-    // 0 and NaN come out right of a product of f32, and so do all that keep clear of its subnormal numbers
-    const bool tiny = plain != 0.0 && std::abs(plain) < kPlainBelow;
-    Job(list_, {}).scale(plan_, {narrow, tiny, plain, 1.0, coefficient});
+    Job(list_, {}).scale(plan_, product_of(coefficient));
 }
 
 }  // namespace fastclip

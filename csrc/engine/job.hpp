@@ -2,9 +2,11 @@
 // A list to be written, piece by piece, in place or to other buffers.
 #pragma once
 
+#include <cmath>
 #include <span>
 
 #include "core/kernel_table.hpp"
+#include "core/rule.hpp"
 #include "engine/plan.hpp"
 #include "isa/dispatch.hpp"
 
@@ -19,6 +21,14 @@ inline constexpr std::int64_t kInCacheWithResult = 24 << 20;
 inline Walk walk_for(std::int64_t bytes, bool in_place) {
     if (in_place) return bytes < kInCache ? Walk::in_cache : Walk::from_memory;
     return bytes < kInCacheWithResult ? Walk::from_memory : Walk::past_cache;
+}
+
+// A coefficient that another library's rule has formed; for all but f64 it is rounded to f32. 0 and NaN come out right
+// of a product of f32, and so do all that keep clear of its subnormal numbers.
+inline Product product_of(double coefficient) {
+    const auto narrow = static_cast<float>(coefficient);
+    const double plain = static_cast<double>(narrow);
+    return {narrow, plain != 0.0 && std::abs(plain) < kPlainBelow, plain, 1.0, coefficient};
 }
 
 // The elements of one piece times the coefficient. `dst` is where the piece's buffer goes: itself, or a dense one.

@@ -162,6 +162,13 @@ void clamp_list(std::span<const Buffer> src, std::span<const Buffer> dst, double
     });
 }
 
+void scale_list(std::span<const Buffer> src, std::span<const Buffer> dst, double coefficient) {
+    FpuGuard fpu;
+    NormPlan& plan = list_plan();
+    plan.make_chunks(src);
+    Job(src, dst).scale(plan, product_of(coefficient));
+}
+
 void clamp_between(const Buffer& src, const Buffer& dst, const char* lo, const char* hi) {
     FpuGuard fpu;
     thread_local Plan plan;

@@ -45,6 +45,9 @@ void clamp_list(std::span<const Buffer> src, std::span<const Buffer> dst, double
 // One dense buffer to another (or itself) by bounds of the same dtype for each element: NumPy's order, hi wins over lo.
 void clamp_between(const Buffer& src, const Buffer& dst, const char* lo, const char* hi);
 
+// Dense buffers to others, times a coefficient, rounded to f32 for all but f64.
+void scale_list(std::span<const Buffer> src, std::span<const Buffer> dst, double coefficient);
+
 double norm_list(std::span<const Buffer> list);
 void store(double x, const Buffer& to);  // rounded to the buffer's dtype, into its one element
 

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from fastclip import _errors
 
+_TENSORFLOW = ("clip_by_value", "clip_by_norm", "clip_by_global_norm")
+
 #: A framework is a row: its function or method, "module:name", and ours. What a release of it lacks stays absent.
 FRAMEWORKS: dict[str, dict[str, str]] = {
     "numpy": {"numpy:clip": "fastclip.numpy:clip", "numpy.linalg:norm": "fastclip.numpy:linalg.norm"},
@@ -43,6 +45,19 @@ FRAMEWORKS: dict[str, dict[str, str]] = {
         for name in ("clip", "clip_by_block_rms", "clip_by_global_norm", "global_norm")
     },
     "thinc": {"thinc.backends.ops:Ops.clip_gradient": "fastclip.thinc:clip_gradient"},
+    "tensorflow": {
+        **{f"tensorflow:{name}": f"fastclip.tensorflow:{name}" for name in _TENSORFLOW},
+        "tensorflow.linalg:global_norm": "fastclip.tensorflow:global_norm",
+        "tensorflow.python.ops.clip_ops:clip_by_average_norm": "fastclip.tensorflow:clip_by_average_norm",
+    },
+    "keras": {
+        f"keras.src.optimizers.base_optimizer:{path}": f"fastclip.keras:{ours}"
+        for path, ours in (
+            ("BaseOptimizer._clip_gradients", "clip_gradients"),
+            ("clip_by_global_norm", "clip_by_global_norm"),
+            ("global_norm", "global_norm"),
+        )
+    },
 }
 #: What a framework imports late and what then reads its own functions: numpy.ma, the text of numpy.clip's docstring.
 FIRST = {"numpy": ["numpy.ma"]}
@@ -53,19 +68,24 @@ Wrap = Callable[[str, Function], Function]
 
 
 class _Place(NamedTuple):
-    """Where a function can be put: a key of a module's globals, or an attribute of a class."""
+    """Where a function can be put: a key of a module's globals, or an attribute of a class or of a module.
 
-    owner: dict[str, Any] | type
+    TensorFlow's `compat.v1` is a module that keeps what it was asked for beside its globals, and must be told.
+    """
+
+    owner: dict[str, Any] | type | ModuleType
     name: str
 
     def get(self) -> Any:
-        return (vars(self.owner) if isinstance(self.owner, type) else self.owner).get(self.name)
+        if type(self.owner) is dict:
+            return self.owner.get(self.name)
+        return (vars(self.owner) if isinstance(self.owner, type) else _globals(self.owner)).get(self.name)
 
     def put(self, function: Any) -> None:
-        if isinstance(self.owner, type):
-            setattr(self.owner, self.name, function)
-        else:
+        if type(self.owner) is dict:
             self.owner[self.name] = function
+        else:
+            setattr(self.owner, self.name, function)
 
 
 class _Swapped:
@@ -142,10 +162,13 @@ def patch(*names: str) -> Patch:
 
     Args:
         names: among "numpy" (`clip`, `linalg.norm`), "torch" (in `torch.nn.utils`: `clip_grad_norm_`,
-            `clip_grad_norm`, `clip_grad_value_`, `get_total_norm`, `clip_grads_with_norm_`), "flwr" (the clipping of
-            its differential privacy: `get_norm`, `clip_inputs_inplace`, `compute_clip_model_update` and their adaptive
-            variants), "optax" (`clip`, `clip_by_block_rms`, `clip_by_global_norm`, `global_norm`) and "thinc"
-            (`Ops.clip_gradient`), which are imported; none for those that are installed.
+            `clip_grad_norm`, `clip_grad_value_`, `get_total_norm`, `clip_grads_with_norm_`), "tensorflow"
+            (`clip_by_value`, `clip_by_norm`, `clip_by_global_norm`, `linalg.global_norm`,
+            `compat.v1.clip_by_average_norm`), "keras" (the `clipnorm`, `clipvalue` and `global_clipnorm` of its
+            optimizers), "optax" (`clip`, `clip_by_block_rms`, `clip_by_global_norm`, `global_norm`), "flwr" (the
+            clipping of its differential privacy: `get_norm`, `clip_inputs_inplace`, `compute_clip_model_update` and
+            their adaptive variants) and "thinc" (`Ops.clip_gradient`), which are imported; none for those that are
+            installed.
 
     Returns:
         An object with `undo()`; `with fastclip.patch("torch"):` calls it at the end.
@@ -205,17 +228,18 @@ def _swap(swapped: _Swapped, functions: list[tuple[_Place, str, str, Function]],
         if not any(original is put for _, put in swapped.pairs.values()):
             function = made[key] = made[key] if key in made else wrap(theirs, ours)
             swapped.swap(place, original, function)
-    for namespace in _namespaces():
+    for owner, namespace in _namespaces():
         for name, value in namespace.copy().items():
             if id(value) in swapped.pairs:
-                swapped.swap(_Place(namespace, name), *swapped.pairs[id(value)])
+                swapped.swap(_Place(owner, name), *swapped.pairs[id(value)])
 
 
-def _namespaces() -> Iterator[dict[str, Any]]:
-    """Yield the globals of every module but fastclip's, which hold the originals on purpose."""
+def _namespaces() -> Iterator[tuple[dict[str, Any] | ModuleType, dict[str, Any]]]:
+    """Yield the globals of every module but fastclip's, which hold the originals on purpose, and who sets them."""
     for name, module in sys.modules.copy().items():
         if issubclass(type(module), ModuleType) and name.partition(".")[0] != "fastclip":
-            yield _globals(module)
+            plain = type(module).__setattr__ is ModuleType.__setattr__
+            yield _globals(module) if plain else module, _globals(module)
 
 
 class _OnImport(MetaPathFinder):

@@ -14,6 +14,9 @@ if without == "2.5":  # nor has this one get_total_norm
 
     _stock.get_total_norm, _stock.clip_grads_with_norm_ = _stock._get_total_norm, _stock._clip_grads_with_norm_
 
+# TensorFlow without its log, its GPU and its second set of kernels.
+os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
+
 
 @pytest.fixture(autouse=True)
 def seeded():

@@ -11,6 +11,23 @@ from fastclip import _errors
 from fastclip._api.global_norm import clip_by_global_norm, clip_by_global_norm_
 
 
+def _is(value: Any, module: str, path: str) -> bool:
+    """Tell whether a value is of a framework's type; one that was never imported has no such values."""
+    kind: Any = sys.modules.get(module)
+    for name in path.split("."):
+        kind = getattr(kind, name, None)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _clip_for(variables: list[Any]) -> Callable[..., Any]:
+    """Return what clips gradients of such variables."""
+    if any(_is(variable, "tensorflow", "Variable") for variable in variables):
+        from fastclip import tensorflow
+
+        return tensorflow.clip_by_global_norm
+    return clip_by_global_norm
+
+
 class _Clipped:
     """An optimizer that clips first. Everything else is the wrapped one's."""
 
@@ -37,8 +54,8 @@ class _ClippedApply(_Clipped):
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *args: Any, **kwargs: Any) -> Any:
         """Clip the gradients by their global norm, into new arrays, and apply them."""
         pairs = list(grads_and_vars)
-        gradients, _ = clip_by_global_norm([gradient for gradient, _ in pairs], self._clip_norm)
         variables = [variable for _, variable in pairs]
+        gradients, _ = _clip_for(variables)([gradient for gradient, _ in pairs], self._clip_norm)
         return self._optimizer.apply_gradients(list(zip(gradients, variables, strict=True)), *args, **kwargs)
 
 
@@ -68,8 +85,9 @@ def clip_gradients_by_norm(optimizer: Any, clip_norm: float) -> Any:
 
     Args:
         optimizer: an object with `apply_gradients(grads_and_vars)` (TensorFlow 1 and Keras style; gradients are
-            clipped into new arrays, None and IndexedSlices-like entries are kept), PyTorch's, which becomes a
-            `fastclip.torch.ClippedOptimizer`, or one with `step()` and `param_groups` (each parameter's `grad`, an
+            clipped into new arrays, None and IndexedSlices-like entries are kept), PyTorch's, TensorFlow 1's and
+            Keras's, which become a `fastclip.torch.ClippedOptimizer`, a `fastclip.tensorflow.ClippedOptimizer` and a
+            `fastclip.keras.Clipped`, or one with `step()` and `param_groups` (each parameter's `grad`, an
             array or None, is clipped in place).
         clip_norm: the limit, >= 0; infinity clips nothing.
 
@@ -89,11 +107,18 @@ def clip_gradients_by_norm(optimizer: Any, clip_norm: float) -> Any:
         array([-3., -4.])
     """
     limit = _errors.limit("clip_gradients_by_norm", "clip_norm", clip_norm)
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(optimizer, torch.optim.Optimizer):
+    if _is(optimizer, "torch", "optim.Optimizer"):
         from fastclip.torch import _wrapper
 
         return _wrapper.clip_gradients_by_norm(optimizer, limit)
+    if _is(optimizer, "tensorflow", "compat.v1.train.Optimizer"):
+        from fastclip import tensorflow
+
+        return tensorflow.ClippedOptimizer(optimizer, limit)
+    if _is(optimizer, "keras", "optimizers.Optimizer") and limit > 0.0:  # by 0 Keras clips nothing
+        from fastclip import keras
+
+        return keras.Clipped(optimizer, global_clipnorm=limit)
     if callable(getattr(optimizer, "apply_gradients", None)):
         return _ClippedApply(optimizer, limit)
     if callable(getattr(optimizer, "step", None)) and hasattr(optimizer, "param_groups"):

@@ -90,6 +90,8 @@ def _pair(new: Any, old: Any) -> tuple[list[Array], list[Array]]:
                 _refuse(f"new{place} has {what} {x} and old{place} {y}; expected the same.")
         first, other = written.setdefault(memory_key(a), (place, b))
         if memory_key(other) != memory_key(b):
-            _refuse(f"new{first} and new{place} are the same memory, but old{first} and old{place} are not. Pass copies.")
+            _refuse(
+                f"new{first} and new{place} are the same memory, but old{first} and old{place} are not. Pass copies."
+            )
     _overlap.check_apart(_FUNCTION, names, now, [f"old{place}" for place in places], paired)
     return now, paired

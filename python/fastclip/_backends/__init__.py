@@ -67,5 +67,29 @@ class Backend(Protocol):
     def tensors_clamp(self, items: list[Any], gradients: bool, bound: float) -> Any:
         """Clip each element to [-bound, bound]; return the tensors."""
 
+    def register_eager_type(
+        self, kind: type, type_number: Any, numbers: list[int], to_capsule: Any, from_capsule: Any
+    ) -> bool:
+        """Take TensorFlow's eager tensors, of exactly this type, in what follows; False if that can't be.
+
+        The functions tell the number of a tensor's dtype (those of fastclip's are `numbers`), make a DLPack capsule of
+        a tensor, and a tensor of a capsule and a `context`.
+        """
+
+    def eager_norm(self, items: Any, context: Any) -> Any:
+        """Return the norm of tensors as a tensor."""
+
+    def eager_clip(self, items: Any, counted: Any, limit: float, context: Any) -> Any:
+        """Clip by the norm, or by that of `counted`, as TensorFlow does: (new tensors or None for the same, norm)."""
+
+    def eager_scale(self, items: Any, norm: float, dtype: int, limit: float, context: Any) -> Any:
+        """Do the same with a norm that is known, of that dtype."""
+
+    def eager_clip_one(self, item: Any, counted: Any, limit: float, average: bool, context: Any) -> Any:
+        """Clip one tensor by its own norm (or average), or by that of `counted`; None for the same."""
+
+    def eager_clamp(self, item: Any, lo: float, hi: float, context: Any) -> Any:
+        """Clip each element of a tensor to [lo, hi]; lo wins."""
+
     def calls(self) -> int:
         """Return how many calls this backend has served."""

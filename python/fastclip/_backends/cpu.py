@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastclip import _core, _dtypes
 from fastclip._rules import Rule
 
@@ -28,7 +30,19 @@ class Native:
     tensors_clip = staticmethod(_core.tensors_clip)
     tensors_scale = staticmethod(_core.tensors_scale)
     tensors_clamp = staticmethod(_core.tensors_clamp)
+    eager_norm = staticmethod(_core.eager_norm)
+    eager_clip = staticmethod(_core.eager_clip)
+    eager_scale = staticmethod(_core.eager_scale)
+    eager_clip_one = staticmethod(_core.eager_clip_one)
+    eager_clamp = staticmethod(_core.eager_clamp)
     calls = staticmethod(_core.calls)
+
+    def register_eager_type(
+        self, kind: type, type_number: Any, numbers: list[int], to_capsule: Any, from_capsule: Any
+    ) -> bool:
+        """Take eager tensors of exactly this type from now on."""
+        _core.register_eager_type(kind, type_number, numbers, to_capsule, from_capsule)
+        return True
 
     def rule(self, record: Rule) -> _core.Rule:
         """Hand the record over to the native evaluator."""

@@ -168,10 +168,15 @@ class Reference:
         """Take no tensors: PyTorch is faster than NumPy here."""
         return False
 
-    def _leave_to_torch(self, *_: Any) -> Any:
+    def register_eager_type(self, *_: Any) -> bool:
+        """Take no tensors: TensorFlow is faster than NumPy here."""
+        return False
+
+    def _leave_to_framework(self, *_: Any) -> Any:
         return NotImplemented
 
-    tensors_norm = tensors_clip = tensors_scale = tensors_clamp = _leave_to_torch
+    tensors_norm = tensors_clip = tensors_scale = tensors_clamp = _leave_to_framework
+    eager_norm = eager_clip = eager_scale = eager_clip_one = eager_clamp = _leave_to_framework
 
     def empty_like(self, dense: Array) -> Array:
         """Make room for a result."""

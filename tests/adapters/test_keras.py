@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""fastclip.keras on each backend of Keras's: kerascases.py, in a process of its own."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SKIPPED = {"tensorflow": 0, "torch": 0, "jax": 1, "numpy": 5}  # what Keras itself can't do there
+
+
+@pytest.mark.parametrize("backend", SKIPPED)
+def test_fastclip_keras_on(backend):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest", HERE / "kerascases.py"]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=HERE.parents[1],
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    passed = int(re.search(r"(\d+) passed", done.stdout)[1])
+    skipped = re.search(r"(\d+) skipped", done.stdout)
+    assert passed > 30
+    assert int(skipped[1] if skipped else 0) == SKIPPED[backend]

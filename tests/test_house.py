@@ -58,11 +58,13 @@ MAY_IMPORT = {
     "_errors": {"_dtypes"},
     "_layout": set(),
     "_overlap": {"_layout"},
+    "_device": {"_dlpack", "_dtypes", "_errors", "_overlap"},
+    "_dlpack": set(),
     "_foreign": {"_config", "_errors", "_layout"},
-    "_arrays": {"_dtypes", "_errors", "_foreign", "_layout", "_overlap"},
-    "_backends": {"_core", "_dtypes", "_layout", "_rules"},
+    "_arrays": {"_config", "_device", "_dtypes", "_errors", "_foreign", "_layout", "_overlap"},
+    "_backends": {"_core", "_device", "_dtypes", "_layout", "_rules"},
     "_config": {"_backends", "_core"},
-    "_api": {"_arrays", "_backends", "_config", "_dtypes", "_errors", "_layout", "_rules", "torch"},  # its optimizers
+    "_api": {"_arrays", "_backends", "_config", "_device", "_dtypes", "_errors", "_layout", "_rules", "torch"},  # its optimizers
     "_patch": {"_errors"},  # and the drop-ins, by name and when one is asked for
     "__init__": {"_api", "_config", "_patch"},
     "__main__": {"_cli"},

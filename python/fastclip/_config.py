@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastclip._backends import Backend
 from fastclip._backends.reference import Reference
+
+if TYPE_CHECKING:
+    from fastclip._backends.cuda import Cuda
 
 try:
     from fastclip import _core as core
@@ -177,6 +181,14 @@ def _read_environment() -> None:
         if not recycling.strip().isdecimal():
             raise ValueError(f"FASTCLIP_RECYCLING={recycling}; expected a number of bytes, an integer >= 0.")
         _use_recycling("FASTCLIP_RECYCLING", int(recycling))
+
+
+@functools.cache
+def gpu() -> Cuda:
+    """Return the backend for arrays on a GPU; it is imported when the first one is met."""
+    from fastclip._backends.cuda import Cuda
+
+    return Cuda()
 
 
 VERSION = "0.1.0"

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Norms, and what the rule makes of them: of a whole list (norm_list) or of each array (norm_each), in one launch.
+#include "common.cuh"
+#include "total.cuh"
+
+namespace fastclip {
+
+// `read` is the norm of the finite elements under Policy::zero.
+FASTCLIP_INLINE Verdict judge(const Request& request, const Total& total, i64 count, double round) {
+    constexpr Coefficient kAllNan = {true, kNan, 1.0, kNan};
+    const Norm read = norm_of_total(total);
+    Norm norm = request.use_norm >= 0.0 ? Norm{request.use_norm, 0.0, 1.0} : read;
+    if (request.policy == Policy::zero && !is_finite(norm.hi)) norm = read;
+    const bool nonfinite = total.nonfinite != 0;
+    double limit = request.limit;
+    if (request.average) {
+        limit *= (double)count;
+        if (limit == kInf && request.limit < kInf) limit = 0x1.fffffffffffffp+1023;
+    }
+    Coefficient by = coefficient({request.slack}, norm, limit, round);
+    if (nonfinite && request.limit < kInf && request.policy == Policy::nan) by = kAllNan;
+    if (nonfinite && (request.policy == Policy::raise || request.policy == Policy::skip)) by = kKeep;
+    return {by, value(norm), nonfinite && request.policy == Policy::zero, nonfinite};
+}
+
+// True in every thread of the block that ends last, which then sees what all others have written.
+FASTCLIP_INLINE bool is_last_block(u32* counter, Scratch& scratch) {
+    if (threadIdx.x == 0) {
+        __threadfence();
+        scratch.last = atomicAdd(counter, 1u) == gridDim.x - 1;
+    }
+    __syncthreads();
+    if (!scratch.last) return false;
+    __threadfence();
+    return true;
+}
+
+}  // namespace fastclip
+
+using namespace fastclip;
+
+// A lane is a run of chunks, of which the warps of a block take one each in turn. How many lanes there are depends on
+// the list alone, and partial sums are added in the order of the lanes, by the block that ends last: the same bits
+// whatever the grid, the chip and the schedule, and no third launch.
+extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_list(Plan plan, Request request) {
+    FASTCLIP_SHARED(Scratch, scratch);
+    const bool drop = request.policy == Policy::zero;
+    const u32 lanes = request.reads ? plan.lane_count : 0;
+    for (u32 i = blockIdx.x; i < lanes; i += gridDim.x) {
+        Total mine = {0.0, 0.0, 0, 0};
+        const u32 end = plan.firsts[i + 1];
+        for (u32 c = plan.firsts[i] + threadIdx.x / kWarp; c < end; c += kWarps)
+            add_chunk(mine, plan, plan.chunks[c], drop);
+        mine = block_total(mine, scratch);
+        if (threadIdx.x == 0) plan.partials[i] = mine;
+    }
+    if (!is_last_block(plan.counters, scratch)) return;
+    Total all = {0.0, 0.0, 0, 0};
+    for (u32 i = threadIdx.x; i < lanes; i += kThreads) merge(all, total_of_others(plan.partials + i));
+    all = block_total(all, scratch);
+    if (threadIdx.x != 0) return;
+    *plan.counters = 0;
+    const Verdict verdict = judge(request, all, 0, request.round);
+    *plan.verdicts = verdict;
+    if (request.norm) *request.norm = verdict.norm;
+}
+
+// The warp that ends an array's last chunk adds the partial sums of all its chunks, in their order.
+extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_each(Plan plan, Request request) {
+    const u32 lane = threadIdx.x % kWarp, warps = gridDim.x * kWarps;
+    for (u32 c = blockIdx.x * kWarps + threadIdx.x / kWarp; c < plan.chunk_count; c += warps) {
+        const Chunk chunk = plan.chunks[c];
+        Total mine = {0.0, 0.0, 0, 0};
+        add_chunk(mine, plan, chunk, false);
+        mine = warp_total(mine);
+        const u32 first = plan.firsts[chunk.array], end = plan.firsts[chunk.array + 1];
+        u32 ended = 0;
+        if (lane == 0) {
+            plan.partials[c] = mine;
+            __threadfence();
+            ended = atomicAdd(plan.counters + chunk.array, 1u) + 1;
+        }
+        if (__shfl_sync(kEveryLane, ended, 0) != end - first) continue;
+        __threadfence();
+        Total all = {0.0, 0.0, 0, 0};
+        for (u32 i = first + lane; i < end; i += kWarp) merge(all, total_of_others(plan.partials + i));
+        all = warp_total(all);
+        if (lane != 0) continue;
+        plan.counters[chunk.array] = 0;
+        plan.verdicts[chunk.array] = judge(request, all, plan.counts[chunk.array], plan.rounds[chunk.array]);
+    }
+}

@@ -84,15 +84,7 @@ def leaves(function: str, name: str, tree: Any, depth: int = 0) -> Iterator[tupl
 
 def gather(function: str, argument: str, tree: Any, *, write: bool) -> list[Array]:
     """Collect the arrays of a container; for writing, make sure that no element is in two of them."""
-    return gather_named(function, argument, tree, write=write)[1]
-
-
-def gather_named(
-    function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False
-) -> tuple[list[str], list[Array]]:
-    """Collect the arrays of a container, as `gather` does, and what an error calls them."""
-    entries = list(leaves(function, argument, tree))
-    return [name for name, _ in entries], gather_entries(function, entries, write=write, every_real=every_real)
+    return gather_entries(function, list(leaves(function, argument, tree)), write=write)
 
 
 def gather_entries(
@@ -106,15 +98,18 @@ def gather_entries(
     return arrays
 
 
-def gather_anywhere(function: str, argument: str, tree: Any, *, write: bool) -> tuple[Any, list[Any]]:
-    """Collect the arrays of a container, all on the CPU or all on one GPU, and find the backend that takes them."""
+def gather_anywhere(
+    function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False
+) -> tuple[Any, list[str], list[Any]]:
+    """Collect the arrays of a container, all on the CPU or all on one GPU: the backend for them, their names, they."""
     entries = list(leaves(function, argument, tree))
+    names = [name for name, _ in entries]
     if not any(_device.is_on_gpu(leaf) for _, leaf in entries):
-        return backend, gather_entries(function, entries, write=write)
+        return backend, names, gather_entries(function, entries, write=write, every_real=every_real)
     arrays = _device.gather(function, entries, write=write)
     if write:
         _foreign.written([leaf for _, leaf in entries])
-    return gpu(), arrays
+    return gpu(), names, arrays
 
 
 def gather_list(function: str, argument: str, t_list: Any) -> tuple[Any, list[Array]]:

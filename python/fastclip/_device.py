@@ -103,6 +103,35 @@ def _stand_in(a: DeviceArray) -> Any:
     return np.asarray(_Interface(a))
 
 
+def fetch(a: DeviceArray) -> np.ndarray[Any, Any]:
+    """Wait for an array and copy it to the CPU: bfloat16 as float32, which holds it exactly."""
+    size = SIZES[a.dtype]
+    strides = a.strides or ()
+    below = sum(min(0, (n - 1) * stride) for stride, n in zip(strides, a.shape, strict=bool(strides)))
+    above = sum(max(0, (n - 1) * stride) for stride, n in zip(strides, a.shape, strict=bool(strides)))
+    raw = np.empty(above - below + size if strides else math.prod(a.shape) * size, np.uint8)
+    device_to_host = 2
+    cupy().cuda.runtime.memcpy(raw.ctypes.data, a.pointer + below, raw.nbytes, device_to_host)
+    brain = DTYPES[a.dtype] == "bfloat16"
+    dtype = np.dtype(np.uint16 if brain else DTYPES[a.dtype])
+    array: np.ndarray[Any, Any] = np.ndarray(a.shape, dtype, raw, -below, a.strides)
+    return (array.astype(np.uint32) << 16).view(np.float32) if brain else array
+
+
+def round_to(x: float, dtype: str) -> float:
+    """Round a number to a dtype of the kernels, once."""
+    if dtype == "bfloat16":  # by way of an f32 rounded to odd, as `_dtypes.rounded` explains; NumPy may not know it
+        with np.errstate(over="ignore"):
+            near = np.float32(x)
+        bits = int(near.view(np.uint32))
+        if math.isfinite(near) and float(near) != x and not bits & 1:
+            bits += 1 if (float(near) < x) == (x > 0) else -1
+        if math.isnan(x):
+            return x
+        return float(np.uint32((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32))
+    return float(_dtypes.rounded(x, np.dtype(dtype)))
+
+
 def once(arrays: list[DeviceArray]) -> list[DeviceArray]:
     """Leave out arrays whose memory stands earlier in the list."""
     return list({a[:4]: a for a in reversed(arrays)}.values())[::-1]

@@ -182,7 +182,9 @@ template <class T>
 FASTCLIP_INLINE T read_only(const T* p) {
     return *p;
 }
-FASTCLIP_INLINE double written_by_others(const double* p) { return *p; }
-FASTCLIP_INLINE unsigned written_by_others(const unsigned* p) { return *p; }
+template <class T>
+FASTCLIP_INLINE T written_by_others(const T* p) {
+    return *p;
+}
 
 }  // namespace fastclip

@@ -115,8 +115,10 @@ class _Stream:
     def wait_event(self, event):
         cuda.waits.append((self.ptr, event.stream))
 
-    def record(self, event):
+    def record(self):
+        event = _Event()
         event.record(self)
+        return event
 
 
 class _Event:
@@ -130,13 +132,19 @@ class _Event:
         pass
 
 
+def _memcpy(to, source, size, kind):
+    assert kind == 2  # device to host
+    cuda.synchronizations += 1
+    ctypes.memmove(to, source, size)
+
+
 class _Cuda:
     """The state of the fake, and CuPy's names for it."""
 
     def __init__(self):
         self.Device, self.Event, self.ExternalStream = _Device, _Event, _Stream
         self.runtime = types.SimpleNamespace(
-            pointerGetAttributes=lambda pointer: types.SimpleNamespace(device=0), getDevice=lambda: 0
+            pointerGetAttributes=lambda pointer: types.SimpleNamespace(device=0), getDevice=lambda: 0, memcpy=_memcpy
         )
         self.compilations = 0
         self.reset()

@@ -68,7 +68,7 @@ def clip_by_global_norm_(
         raise ValueError(f"clip_by_global_norm_: nonfinite is {nonfinite!r}; expected one of {', '.join(_rules)}.")
     norm = NotImplemented if out is not None else backend.clip_list(t_list, None, limit, use_norm, rule, False)
     if norm is NotImplemented:
-        chosen, arrays = gather_anywhere("clip_by_global_norm_", "t_list", t_list, write=True)
+        chosen, _, arrays = gather_anywhere("clip_by_global_norm_", "t_list", t_list, write=True)
         if chosen is not backend:
             norm_to = _device.norm_to("clip_by_global_norm_", out, arrays)
             norm = chosen.clip_list(arrays, None, limit, use_norm, GLOBAL_NORM[nonfinite], True, norm_to)
@@ -147,6 +147,6 @@ def global_norm(t_list: Any, name: str | None = None) -> Any:
     """
     norm = backend.norm_list(t_list) if type(t_list) in (list, tuple, dict) else NotImplemented
     if norm is NotImplemented:
-        chosen, arrays = gather_anywhere("global_norm", "t_list", a_list("global_norm", "t_list", t_list), write=False)
+        chosen, _, arrays = gather_anywhere("global_norm", "t_list", a_list("global_norm", "t_list", t_list), write=False)
         norm = chosen.norm_list(arrays)
     return norm

@@ -116,6 +116,10 @@ struct Request {
     u32 reads; // 0: use_norm is all that is needed
 };
 
+FASTCLIP_INLINE char* address(const Plan& plan, const Chunk& chunk) {
+    return reinterpret_cast<char*>(read_only(plan.arrays + chunk.array)) + chunk.start;
+}
+
 template <int D>
 struct Tag {
     static constexpr int value = D;

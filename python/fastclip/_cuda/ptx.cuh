@@ -80,8 +80,10 @@ template <class T>
 FASTCLIP_INLINE T read_only(const T* p) {
     return __ldg(p);
 }
-FASTCLIP_INLINE double written_by_others(const double* p) { return __ldcg(p); }
-FASTCLIP_INLINE unsigned written_by_others(const unsigned* p) { return __ldcg(p); }
+template <class T>
+FASTCLIP_INLINE T written_by_others(const T* p) {  // past L1, which other blocks' stores don't reach
+    return __ldcg(p);
+}
 
 }  // namespace fastclip
 

@@ -23,18 +23,6 @@ FASTCLIP_INLINE Verdict judge(const Request& request, const Total& total, i64 co
     return {by, value(norm), nonfinite && request.policy == Policy::zero, nonfinite};
 }
 
-// True in every thread of the block that ends last, which then sees what all others have written.
-FASTCLIP_INLINE bool is_last_block(u32* counter, Scratch& scratch) {
-    if (threadIdx.x == 0) {
-        __threadfence();
-        scratch.last = atomicAdd(counter, 1u) == gridDim.x - 1;
-    }
-    __syncthreads();
-    if (!scratch.last) return false;
-    __threadfence();
-    return true;
-}
-
 }  // namespace fastclip
 
 using namespace fastclip;
@@ -73,15 +61,9 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_each(Plan plan, R
         Total mine = {0.0, 0.0, 0, 0};
         add_chunk(mine, plan, chunk, false);
         mine = warp_total(mine);
+        if (lane == 0) plan.partials[c] = mine;
         const u32 first = plan.firsts[chunk.array], end = plan.firsts[chunk.array + 1];
-        u32 ended = 0;
-        if (lane == 0) {
-            plan.partials[c] = mine;
-            __threadfence();
-            ended = atomicAdd(plan.counters + chunk.array, 1u) + 1;
-        }
-        if (__shfl_sync(kEveryLane, ended, 0) != end - first) continue;
-        __threadfence();
+        if (!is_last_warp(plan.counters + chunk.array, end - first)) continue;
         Total all = {0.0, 0.0, 0, 0};
         for (u32 i = first + lane; i < end; i += kWarp) merge(all, total_of_others(plan.partials + i));
         all = warp_total(all);

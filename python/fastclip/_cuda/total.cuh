@@ -146,23 +146,21 @@ FASTCLIP_INLINE void add_run(Total& t, const char* data, u32 count, u32 lane, bo
 }
 
 FASTCLIP_INLINE void add_chunk(Total& t, const Plan& plan, const Chunk& chunk, bool drop) {
-    const char* data = reinterpret_cast<const char*>(read_only(plan.arrays + chunk.array)) + chunk.start;
+    const char* data = address(plan, chunk);
     const u32 lane = threadIdx.x % kWarp;
     with_dtype(chunk.dtype, [&](auto tag) { add_run<decltype(tag)::value>(t, data, chunk.count, lane, drop); });
 }
 
 // ---- over the threads of a warp and a block, always in the same order
 
+FASTCLIP_INLINE Total total_below(const Total& t, u32 step) {
+    return {__shfl_down_sync(kEveryLane, t.hi, step), __shfl_down_sync(kEveryLane, t.lo, step),
+            __shfl_down_sync(kEveryLane, t.level, step), __shfl_down_sync(kEveryLane, t.nonfinite, step)};
+}
+
 FASTCLIP_INLINE Total warp_total(Total t) {  // right in lane 0
 #pragma unroll 1
-    for (u32 step = kWarp / 2; step; step /= 2) {
-        Total other;
-        other.hi = __shfl_down_sync(kEveryLane, t.hi, step);
-        other.lo = __shfl_down_sync(kEveryLane, t.lo, step);
-        other.level = __shfl_down_sync(kEveryLane, t.level, step);
-        other.nonfinite = __shfl_down_sync(kEveryLane, t.nonfinite, step);
-        merge(t, other);
-    }
+    for (u32 step = kWarp / 2; step; step /= 2) merge(t, total_below(t, step));
     return t;
 }
 
@@ -185,6 +183,30 @@ FASTCLIP_INLINE Total block_total(Total t, Scratch& scratch) {  // right in thre
 FASTCLIP_INLINE Total total_of_others(const Total* t) {
     return {written_by_others(&t->hi), written_by_others(&t->lo), written_by_others(&t->level),
             written_by_others(&t->nonfinite)};
+}
+
+// True in every lane of the warp that ends last of `count`, which then sees what lane 0 of all others has written.
+FASTCLIP_INLINE bool is_last_warp(u32* counter, u32 count) {
+    u32 ended = 0;
+    if (threadIdx.x % kWarp == 0) {
+        __threadfence();
+        ended = atomicAdd(counter, 1u) + 1;
+    }
+    if (__shfl_sync(kEveryLane, ended, 0) != count) return false;
+    __threadfence();
+    return true;
+}
+
+// True in every thread of the block that ends last, which then sees what thread 0 of all others has written.
+FASTCLIP_INLINE bool is_last_block(u32* counter, Scratch& scratch) {
+    if (threadIdx.x == 0) {
+        __threadfence();
+        scratch.last = atomicAdd(counter, 1u) == gridDim.x - 1;
+    }
+    __syncthreads();
+    if (!scratch.last) return false;
+    __threadfence();
+    return true;
 }
 
 // The norm of a total. The factor is 1 wherever the sum's own range allows it, as on the CPU.

@@ -119,7 +119,7 @@ FASTCLIP_INLINE void change_run(char* data, u32 count, const Op& op) {
 
 template <class Op>
 FASTCLIP_INLINE void change_chunk(const Plan& plan, const Chunk& chunk, const Op& op) {
-    char* data = reinterpret_cast<char*>(read_only(plan.arrays + chunk.array)) + chunk.start;
+    char* data = address(plan, chunk);
     with_dtype(chunk.dtype, [&](auto tag) { change_run<decltype(tag)::value>(data, chunk.count, op); });
 }
 

@@ -13,8 +13,9 @@ _modules: dict[tuple[int, str], Any] = {}  # CuPy loads a module again for each 
 _ready: set[tuple[int, str, int]] = set()
 
 
-def kernels(cp: Any, module: str, device: int) -> dict[str, Any]:
-    """Return the kernels of a module, ready to be launched on the current device."""
+def kernel(cp: Any, name: str, device: int) -> Any:
+    """Return a kernel, ready to be launched on the current device."""
+    module = next(module for module, names in MODULES.items() if name in names)
     key = (id(cp), module)
     if (*key, device) not in _ready:
         with _lock:
@@ -22,4 +23,4 @@ def kernels(cp: Any, module: str, device: int) -> dict[str, Any]:
                 _modules[key] = cp.RawModule(code=source(module), options=OPTIONS)
             _modules[key].compile()
             _ready.add((*key, device))
-    return {name: _modules[key].get_function(name) for name in MODULES[module]}
+    return _modules[key].get_function(name)

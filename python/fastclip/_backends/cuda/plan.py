@@ -20,41 +20,46 @@ PINNED = 4  # uploads of addresses that may be under way
 
 
 class Plan:
-    """The device side of one list, by its sizes and dtypes; only addresses change. For one stream of one device."""
+    """The device side of one list, by its sizes and dtypes; only addresses change. For one stream of one device.
 
-    def __init__(self, cp: Any, forms: tuple[Form, ...], each: bool, device: int) -> None:
+    What is reckoned: one verdict for the list ("list"), or one ("each") or statistics ("measure") for each array.
+    """
+
+    def __init__(self, cp: Any, forms: tuple[Form, ...], what: str, device: int) -> None:
         self.lock = threading.Lock()
-        self._cp = cp
-        self._kernels = {}
-        for module in modules.MODULES:
-            self._kernels |= modules.kernels(cp, module, device)
+        self._cp, self._device = cp, device
+        self._kernels: dict[str, Any] = {}
         made = chunks.make(forms)
-        self.chunk_count, self.lane_count = len(made.chunks), len(made.lanes) - 1
+        self._arrays = len(forms)
+        chunk_count, lane_count = len(made.chunks), len(made.lanes) - 1
         self.round = max((ROUNDS[form.dtype] for form in forms), default=0.0)
-        verdicts = len(forms) if each else 1
-        partials = self.chunk_count if each else self.lane_count
-        rounds = np.array([ROUNDS[form.dtype] for form in forms])
+        each = what != "list"
+        partial = records.STATISTICS if what == "measure" else records.TOTAL
+        found = records.STATISTICS if what == "measure" else records.VERDICT
         self._tables = {
             "arrays": cp.zeros(max(len(forms), 1), np.uint64),
             "chunks": self._upload(made.chunks),
             "firsts": self._upload(made.arrays if each else made.lanes),
             "counts": self._upload(made.counts),
-            "rounds": self._upload(rounds),
-            "partials": cp.zeros(max(partials, 1) * records.TOTAL.itemsize, np.uint8),
-            "counters": cp.zeros(max(verdicts, 1), np.uint32),
-            "verdicts": cp.zeros(max(verdicts, 1) * records.VERDICT.itemsize, np.uint8),
+            "rounds": self._upload(np.array([ROUNDS[form.dtype] for form in forms])),
+            "partials": self._room(chunk_count if each else lane_count, partial),
+            "counters": self._room(len(forms) if each else 1, np.dtype(np.uint32)),
+            "verdicts": self._room(len(forms) if each else 1, found),
         }
-        self.argument = np.zeros((), records.PLAN)
+        self._argument = np.zeros((), records.PLAN)
         for name, table in self._tables.items():
-            self.argument[name] = table.data.ptr
-        self.argument["chunk_count"], self.argument["lane_count"] = self.chunk_count, self.lane_count
+            self._argument[name] = table.data.ptr
+        self._argument["chunk_count"], self._argument["lane_count"] = chunk_count, lane_count
         self._pointers: NDArray[np.uint64] | None = None
         self._pinned: list[tuple[Any, Any]] = []
         self._uploads = 0
         blocks = BLOCKS * cp.cuda.Device().attributes["MultiProcessorCount"]
-        by_chunks = -(-self.chunk_count // chunks.WARPS)
-        self._norm_grid = (max(1, min(blocks, by_chunks if each else self.lane_count)),)
-        self._grid = (max(1, min(blocks, by_chunks)),)
+        by_chunks = -(-chunk_count // chunks.WARPS)
+        self._grid = max(1, min(blocks, by_chunks))
+        self._norm_grid = self._grid if each else max(1, min(blocks, lane_count))
+
+    def _room(self, count: int, dtype: np.dtype[Any]) -> Any:
+        return self._cp.zeros(max(count, 1) * dtype.itemsize, np.uint8)
 
     def _upload(self, table: NDArray[Any]) -> Any:
         raw = np.ascontiguousarray(table).view(np.uint8).reshape(-1)
@@ -84,23 +89,35 @@ class Plan:
         copied.record(stream)
         self._uploads += 1
 
-    def norm(self, name: str, request: NDArray[Any]) -> None:
-        """Launch norm_list or norm_each."""
-        grid = self._norm_grid if request["reads"] else (1,)
-        self._kernels[name](grid, BLOCK, (self.argument, request))
+    def _launch(self, name: str, grid: int, *arguments: Any) -> None:
+        kernel = self._kernels.get(name)
+        if kernel is None:
+            kernel = self._kernels[name] = modules.kernel(self._cp, name, self._device)
+        kernel((grid,), BLOCK, (self._argument, *arguments))
+
+    def norm(self, request: NDArray[Any]) -> None:
+        """Launch what makes the verdicts."""
+        name = "norm_each" if request["each"] else "norm_list"
+        self._launch(name, self._norm_grid if request["reads"] else 1, request)
 
     def scale(self, request: NDArray[Any]) -> None:
         """Launch what applies the verdicts."""
-        self._kernels["scale"](self._grid, BLOCK, (self.argument, request))
+        self._launch("scale", self._grid, request)
 
     def clamp(self, bounds: list[NDArray[Any]]) -> None:
         """Launch what applies bounds, one pair for each dtype."""
-        self._kernels["clamp"](self._grid, BLOCK, (self.argument, *bounds))
+        self._launch("clamp", self._grid, *bounds)
 
-    def verdicts(self) -> NDArray[Any]:
-        """Wait for the verdicts and return them."""
-        found: NDArray[Any] = self._tables["verdicts"].get().view(records.VERDICT)
-        return found
+    def measure(self) -> NDArray[Any]:
+        """Launch what gathers statistics, wait, and return them."""
+        partials, found = (np.uint64(self._tables[name].data.ptr) for name in ("partials", "verdicts"))
+        self._launch("measure", self._grid, np.asarray(partials), np.asarray(found))
+        statistics: NDArray[Any] = self._tables["verdicts"].get().view(records.STATISTICS)[: self._arrays]
+        return statistics
+
+    def verdict(self) -> Any:
+        """Wait for the verdict on the list and return it."""
+        return self._tables["verdicts"].get().view(records.VERDICT)[0]
 
 
 KEPT = 64
@@ -108,13 +125,13 @@ _plans: OrderedDict[Any, Plan] = OrderedDict()
 _lock = threading.Lock()
 
 
-def plan_for(cp: Any, forms: tuple[Form, ...], each: bool, device: int, stream: int) -> Plan:
+def plan_for(cp: Any, forms: tuple[Form, ...], what: str, device: int, stream: int) -> Plan:
     """Find the plan of a list or make it. Streams don't share one, since they would share its partial sums."""
-    key = (id(cp), forms, each, device, stream)
+    key = (id(cp), forms, what, device, stream)
     with _lock:
         plan = _plans.get(key)
         if plan is None:
-            plan = _plans[key] = Plan(cp, forms, each, device)
+            plan = _plans[key] = Plan(cp, forms, what, device)
             if len(_plans) > KEPT:
                 _plans.popitem(last=False)
         else:

@@ -7,6 +7,14 @@ import numpy as np
 
 CHUNK = np.dtype([("start", "i8"), ("array", "u4"), ("count", "u2"), ("dtype", "u1"), ("repeat", "u1")], align=True)
 TOTAL = np.dtype([("hi", "f8"), ("lo", "f8"), ("level", "u4"), ("nonfinite", "u4")], align=True)
+STATISTICS = np.dtype(
+    [
+        ("squares", TOTAL),
+        *((field, "f8") for field in ("magnitudes", "rest", "largest")),
+        *((field, "u8") for field in ("nonfinite", "zeros")),
+    ],
+    align=True,
+)
 VERDICT = np.dtype(
     [("clip", "?"), ("plain", "f8"), ("pre", "f8"), ("factor", "f8"), ("norm", "f8"), ("drop", "u4"), ("nonfinite", "u4")],
     align=True,

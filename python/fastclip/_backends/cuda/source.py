@@ -19,6 +19,7 @@ OPTIONS = ("-fmad=false",)
 MODULES = {
     "reduce": ("norm_list", "norm_each"),
     "transform": ("scale", "clamp"),
+    "measure": ("measure",),
 }
 
 

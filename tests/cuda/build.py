@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from mutants import mutated
+
 HERE = Path(__file__).resolve().parent
 FOLDER = Path(os.environ.get("FASTCLIP_EMULATOR_FOLDER") or tempfile.mkdtemp(prefix="fastclip-emulator-"))
 #: the flags of every build; a plain one adds -O2
@@ -29,6 +31,13 @@ extern "C" const char* emulator_launch(const char* name, const unsigned* grid, c
     return message.c_str();
 }
 """
+
+
+def compiler():
+    """The g++ that the emulator is for."""
+    found = shutil.which("g++")
+    assert found, "the CUDA sources run on the CPU with g++, which is not here"
+    return found
 
 
 def extra_flags():
@@ -53,16 +62,14 @@ def build(source, flags):
     if library.exists():
         return library
     FOLDER.mkdir(parents=True, exist_ok=True)
-    compiler = os.environ.get("CXX") or shutil.which("g++")
-    assert compiler, "the CUDA sources run on the CPU with g++, which is not here"
     plain = [f for f in flags if f not in ("-fsanitize=thread", "--coverage")]
     if "-fsanitize=thread" in flags:
-        plain.append("-DEMULATOR_TSAN")
+        plain += ["-DEMULATOR_TSAN", "-fno-tree-loop-distribute-patterns"]  # memcpy in a fiber would be seen
     scheduler, kernels = FOLDER / f"{key}-scheduler.o", FOLDER / f"{key}.o"
-    _compile(compiler, *FLAGS, *plain, "-c", str(machinery[1]), "-o", str(scheduler))
-    _compile(compiler, *FLAGS, *flags, "-x", "c++", "-c", "-", "-o", str(kernels), text=text)
+    _compile(compiler(), *FLAGS, *plain, "-c", str(machinery[1]), "-o", str(scheduler))
+    _compile(compiler(), *FLAGS, *flags, "-x", "c++", "-c", "-", "-o", str(kernels), text=text)
     unfinished = FOLDER / f"{key}.{os.getpid()}.so"
-    _compile(compiler, *FLAGS, *flags, "-shared", str(kernels), str(scheduler), "-o", str(unfinished))
+    _compile(compiler(), *FLAGS, *flags, "-shared", str(kernels), str(scheduler), "-o", str(unfinished))
     unfinished.rename(library)
     return library
 
@@ -71,6 +78,7 @@ class Module:
     """The kernels of one source, compiled for the CPU."""
 
     def __init__(self, source):
+        source = mutated(source)
         self.names = KERNEL.findall(source)
         self._library = ctypes.CDLL(str(build(source, extra_flags())))
         self._library.emulator_launch.restype = ctypes.c_char_p

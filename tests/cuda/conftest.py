@@ -18,7 +18,7 @@ def _load(name):
 
 
 # The helpers of these tests stand beside them; pytest's importlib mode puts no folder on the path.
-for helper in ("build", "fakecupy", "lists", "nvrtc"):
+for helper in ("mutants", "build", "fakecupy", "lists", "nvrtc", "ways"):
     _load(helper)
 
 

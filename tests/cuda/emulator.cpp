@@ -4,8 +4,9 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
-#include <map>
 #include <thread>
 #include <vector>
 #ifdef EMULATOR_TSAN  // the kernels are built with -fsanitize=thread, this file is not
@@ -21,11 +22,11 @@ namespace {
 enum class State : unsigned char { runs, at_barrier, in_collective, exited };
 
 struct Fiber : Lane {
-    void* sp;
-    char* stack;
-    void* fake;
-    void* tsan;
-    State state;
+    void* sp = nullptr;
+    char* stack = nullptr;
+    void* fake = nullptr;
+    void* tsan = nullptr;
+    State state = State::exited;
 };
 
 struct Collective {  // one in flight
@@ -38,12 +39,22 @@ struct Warp {
 };
 
 constexpr std::size_t kStack = 256 * 1024;
-constexpr unsigned char kPoison = 0xff;  // NaN in every dtype
+constexpr std::size_t kShared = 227 * 1024;  // what a block of an H100 can have
+constexpr unsigned kVariables = 64;          // of shared memory in one module
+constexpr unsigned char kPoison = 0xff;      // NaN in every dtype
+
+char* map(std::size_t size) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void* p = mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (p == MAP_FAILED) std::abort();
+    return static_cast<char*>(p);
+}
 
 struct Multiprocessor : Block {  // what one OS thread emulates: one block at a time
     std::vector<Fiber> fibers;
     std::vector<Warp> warps;
-    std::map<unsigned, std::vector<unsigned char>> arena;
+    char* arena = map(kShared);
+    std::size_t used = 0, places[kVariables] = {};  // place + 1; 0: not met yet
     char* stacks = nullptr;
     std::size_t stack_count = 0;
     void *sp = nullptr, *fake = nullptr, *tsan = nullptr;
@@ -52,7 +63,12 @@ struct Multiprocessor : Block {  // what one OS thread emulates: one block at a 
     unsigned at_barrier = 0, alive = 0;
     std::string error;
 
+    Multiprocessor() { std::memset(arena, kPoison, kShared); }
     ~Multiprocessor() {
+#ifdef EMULATOR_TSAN
+        for (Fiber& f : fibers) __tsan_destroy_fiber(f.tsan);
+#endif
+        munmap(arena, kShared);
         if (stacks) munmap(stacks, stack_count * kStack);
     }
 };
@@ -139,9 +155,7 @@ void fiber_main() {  // never returns
 void make_stacks(Multiprocessor& m, unsigned n) {
     if (m.stack_count >= n) return;
     if (m.stacks) munmap(m.stacks, m.stack_count * kStack);
-    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    m.stacks = static_cast<char*>(mmap(nullptr, n * kStack, PROT_READ | PROT_WRITE, flags, -1, 0));
-    if (m.stacks == MAP_FAILED) std::abort();
+    m.stacks = map(n * kStack);
     m.stack_count = n;
 }
 
@@ -160,7 +174,7 @@ void make_fiber(Multiprocessor& m, unsigned t) {
     for (int i = 0; i < 6; ++i) *--sp = nullptr;  // six registers
     f.sp = sp;
 #ifdef EMULATOR_TSAN
-    f.tsan = __tsan_create_fiber(0);
+    if (!f.tsan) f.tsan = __tsan_create_fiber(0);  // half a millisecond for a block's
 #endif
 }
 
@@ -190,7 +204,7 @@ void run_block(const Launch& launch, unsigned index) {
     m.warps.assign((n + 31) / 32, {});
     m.at_barrier = 0;
     m.alive = n;
-    for (auto& [id, bytes] : m.arena) std::fill(bytes.begin(), bytes.end(), kPoison);
+    std::memset(m.arena, kPoison, m.used);
 #ifdef EMULATOR_TSAN
     m.tsan = __tsan_get_current_fiber();
     __tsan_release(&m.fibers);
@@ -219,7 +233,6 @@ void run_block(const Launch& launch, unsigned index) {
     }
 #ifdef EMULATOR_TSAN
     __tsan_acquire(&m.fibers);
-    for (Fiber& f : m.fibers) __tsan_destroy_fiber(f.tsan);
 #endif
 }
 
@@ -241,7 +254,7 @@ unsigned long long exchange(unsigned mask, unsigned long long value, unsigned so
     c.in[f.lane] = value;
     c.arrived |= 1u << f.lane;
     if (c.arrived == mask) {  // the last lane completes it and wakes the others
-        std::copy(c.in, c.in + 32, c.out);
+        for (int i = 0; i < 32; ++i) c.out[i] = c.in[i];
         c.arrived = 0;
         for (Fiber& other : here().fibers)
             if (other.warp == f.warp && other.state == State::in_collective && mask >> other.lane & 1)
@@ -254,9 +267,13 @@ unsigned long long exchange(unsigned mask, unsigned long long value, unsigned so
 }
 
 void* shared(unsigned id, std::size_t size) {
-    auto& bytes = here().arena[id];
-    if (bytes.size() < size) bytes.assign(size, kPoison);
-    return bytes.data();
+    Multiprocessor& m = here();
+    if (id >= kVariables || m.used + size > kShared) throw std::runtime_error("more shared memory than a block can have");
+    if (!m.places[id]) {
+        m.places[id] = m.used + 1;
+        m.used += (size + 15) / 16 * 16;
+    }
+    return m.arena + m.places[id] - 1;
 }
 
 std::string run(const Launch& launch, unsigned workers) {

@@ -97,7 +97,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4) measure(Plan plan, Sta
         for (u32 i = first + lane; i < end; i += kWarp) merge(all, statistics_of_others(partials + i));
         all = warp_statistics(all);
         if (lane != 0) continue;
-        plan.counters[chunk.array] = 0;
+        atomicExch(plan.counters + chunk.array, 0u);
         arrays[chunk.array] = all;
     }
 }

@@ -47,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_list(Plan plan, R
     for (u32 i = threadIdx.x; i < lanes; i += kThreads) merge(all, total_of_others(plan.partials + i));
     all = block_total(all, scratch);
     if (threadIdx.x != 0) return;
-    *plan.counters = 0;
+    atomicExch(plan.counters, 0u);
     const Verdict verdict = judge(request, all, 0, request.round);
     *plan.verdicts = verdict;
     if (request.norm) *request.norm = verdict.norm;
@@ -68,7 +68,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_each(Plan plan, R
         for (u32 i = first + lane; i < end; i += kWarp) merge(all, total_of_others(plan.partials + i));
         all = warp_total(all);
         if (lane != 0) continue;
-        plan.counters[chunk.array] = 0;
+        atomicExch(plan.counters + chunk.array, 0u);
         plan.verdicts[chunk.array] = judge(request, all, plan.counts[chunk.array], plan.rounds[chunk.array]);
     }
 }

@@ -16,8 +16,10 @@ import buildfiles
 import pytest
 
 import fastclip
+import fastclip.cuda
 import fastclip.torch
 from fastclip import _core
+from fastclip._backends.cuda.source import MODULES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, CSRC = ROOT / "python" / "fastclip", ROOT / "csrc"
@@ -38,7 +40,8 @@ def name(path):
 
 PYTHON = sorted(PACKAGE.rglob("*.py"))
 CPP = files(".cpp", ".hpp")
-SOURCES = files(".py", ".pyi", ".cpp", ".hpp", ".cmake", "CMakeLists.txt", "Makefile", ".ci/run")
+CUDA = files(".cu", ".cuh")
+SOURCES = files(".py", ".pyi", ".cpp", ".hpp", ".cu", ".cuh", ".cmake", "CMakeLists.txt", "Makefile", ".ci/run")
 TEXT = [*SOURCES, *files(".txt", ".md", ".toml", ".yaml", ".yml", ".json", ".csv", ".svg", "LICENSE")]
 
 
@@ -64,13 +67,24 @@ MAY_IMPORT = {
     "_arrays": {"_config", "_device", "_dtypes", "_errors", "_foreign", "_layout", "_overlap"},
     "_backends": {"_core", "_device", "_dtypes", "_layout", "_rules"},
     "_config": {"_backends", "_core"},
-    "_api": {"_arrays", "_backends", "_config", "_device", "_dtypes", "_errors", "_layout", "_rules", "torch"},  # its optimizers
+    "_api": {
+        "_arrays",
+        "_backends",
+        "_config",
+        "_device",
+        "_dtypes",
+        "_errors",
+        "_layout",
+        "_rules",
+        "torch",
+    },  # its optimizers
     "_patch": {"_errors"},  # and the drop-ins, by name and when one is asked for
     "__init__": {"_api", "_config", "_patch"},
     "__main__": {"_cli"},
     "_cli": {"", "_bench", "_demo", "_patch"},
     "_bench": {"", "torch"},
     "_demo": {""},
+    "cuda": {"_arrays", "_config", "_errors", "_rules"},
     "numpy": {"_api"},
     "torch": {"_config", "_dtypes", "_errors"},
 }
@@ -82,6 +96,7 @@ THIRD_PARTY = {
     "__main__": set(),
     "_foreign": {"numpy", "ml_dtypes"},
 }
+THIRD_PARTY |= {"_device": {"numpy", "cupy"}}
 THIRD_PARTY["torch"] = {"numpy", "ml_dtypes", "torch"}
 THIRD_PARTY |= {"_demo": {"numpy", "sklearn", "matplotlib", "rich"}}
 THIRD_PARTY["_bench"] = {"numpy", "scipy", "torch", "tensorflow", "jax", "optax", "numba", "thinc", "opacus"}
@@ -165,6 +180,32 @@ def test_the_evaluator_needs_no_standard_header(header):
     assert "#include <" not in (CSRC / header).read_text("utf-8")
 
 
+# ---- CUDA
+
+
+@pytest.mark.parametrize("path", CUDA, ids=name)
+def test_cuda_sources_need_no_header_but_their_own(path):
+    text = path.read_text("utf-8")
+    assert path.parent == PACKAGE / "_cuda"
+    assert "#include <" not in text
+    for included in re.findall(r'#include "([^"]+)"', text):
+        assert (path.parent / included).is_file() or included in ("core/rule.hpp", "core/sum.hpp")
+    assert "asm(" not in text or path.name == "ptx.cuh"
+    assert not re.search(r"atomicAdd\([^,]*(float|double)", text)
+
+
+def test_the_list_of_kernels_is_that_of_the_sources():
+    for module in (p for p in CUDA if p.suffix == ".cu"):
+        found = re.findall(r'extern "C" __global__ void __launch_bounds__\([^)]*\) (\w+)\(', module.read_text("utf-8"))
+        assert tuple(found) == MODULES[module.stem]
+    assert {p.stem for p in CUDA if p.suffix == ".cu"} == set(MODULES)
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name)
+def test_no_python_string_holds_a_kernel(path):
+    assert "__global__" not in path.read_text("utf-8")
+
+
 # ---- files
 
 
@@ -198,7 +239,8 @@ def test_versions_are_equal():
 # ---- documentation
 
 PUBLIC = [n for n in fastclip.__all__ if n != "__version__"]
-DOCUMENTED = [(fastclip, n) for n in PUBLIC] + [(fastclip.torch, n) for n in fastclip.torch.__all__]
+DROP_INS = (fastclip.torch, fastclip.cuda)
+DOCUMENTED = [(fastclip, n) for n in PUBLIC] + [(module, n) for module in DROP_INS for n in module.__all__]
 
 
 def test_the_public_names_are_sorted_and_complete():

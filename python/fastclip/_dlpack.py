@@ -42,10 +42,11 @@ _CODES = {2: "float", 4: "bfloat"}
 _OTHERS = {0: "int", 1: "uint", 5: "complex", 6: "bool"}
 _READ_ONLY, _COPIED = 1, 2
 
-_pointer = ctypes.pythonapi.PyCapsule_GetPointer
-_pointer.restype, _pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
-_is_valid = ctypes.pythonapi.PyCapsule_IsValid
-_is_valid.restype, _is_valid.argtypes = ctypes.c_int, (ctypes.py_object, ctypes.c_char_p)
+# Prototypes of our own: whoever sets `ctypes.pythonapi.PyCapsule_GetPointer.restype` sets it for everybody.
+_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+_is_valid = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_IsValid", ctypes.pythonapi))
 
 
 class Tensor(NamedTuple):
@@ -81,5 +82,7 @@ def read(value: Any, stream: int) -> Tensor:
     shape = tuple(tensor.shape[: tensor.ndim])
     strides = tuple(tensor.strides[: tensor.ndim]) if tensor.strides else None
     pointer = (tensor.data or 0) + tensor.byte_offset
+    if not tensor.data and 0 not in shape:
+        raise BufferError("its DLPack capsule has no memory for its elements")
     dtype = f"{kind}{tensor.dtype.bits}{lanes}"
     return Tensor(pointer, shape, strides, dtype, tensor.device.id, bool(flags & _READ_ONLY), (value, capsule))

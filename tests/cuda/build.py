@@ -54,10 +54,14 @@ def _compile(*command, text=None):
 def build(source, flags):
     """Compile one module, or find it; its shared library."""
     names = KERNEL.findall(source)
-    calls = "\n    ".join(f'if (called == "{n}") message = emulator::launch({n}, arguments, launch, workers);' for n in names)
-    text = '#include "emulator.hpp"\n' + source + "\n#line 1 \"launcher\"" + LAUNCHER % calls
+    calls = "\n    ".join(
+        f'if (called == "{n}") message = emulator::launch({n}, arguments, launch, workers);' for n in names
+    )
+    text = '#include "emulator.hpp"\n' + source + '\n#line 1 "launcher"' + LAUNCHER % calls
     machinery = [HERE / "emulator.hpp", HERE / "emulator.cpp"]
-    key = hashlib.sha256("\0".join([text, *flags, *(p.read_text("utf-8") for p in machinery)]).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\0".join([text, *flags, *(p.read_text("utf-8") for p in machinery)]).encode()).hexdigest()[
+        :16
+    ]
     library = FOLDER / f"{key}.so"
     if library.exists():
         return library

@@ -179,8 +179,8 @@ void make_fiber(Multiprocessor& m, unsigned t) {
 }
 
 std::string deadlock(const Multiprocessor& m, unsigned index) {
-    const auto waiting = std::count_if(m.fibers.begin(), m.fibers.end(),
-                                       [](const Fiber& f) { return f.state == State::in_collective; });
+    const auto waiting =
+        std::count_if(m.fibers.begin(), m.fibers.end(), [](const Fiber& f) { return f.state == State::in_collective; });
     return "deadlock in block " + std::to_string(index) + ": " + std::to_string(m.at_barrier) +
            " threads at __syncthreads, " + std::to_string(waiting) + " in a warp collective, " +
            std::to_string(m.fibers.size() - m.alive) + " exited";
@@ -268,7 +268,8 @@ unsigned long long exchange(unsigned mask, unsigned long long value, unsigned so
 
 void* shared(unsigned id, std::size_t size) {
     Multiprocessor& m = here();
-    if (id >= kVariables || m.used + size > kShared) throw std::runtime_error("more shared memory than a block can have");
+    if (id >= kVariables || m.used + size > kShared)
+        throw std::runtime_error("more shared memory than a block can have");
     if (!m.places[id]) {
         m.places[id] = m.used + 1;
         m.used += (size + 15) / 16 * 16;

@@ -15,6 +15,7 @@ class _Memory:
         self._array, self.ptr = array, array.ctypes.data
 
     def copy_from_host_async(self, source, size, stream):
+        cuda.uploads += 1
         ctypes.memmove(self.ptr, source, size)
 
 
@@ -151,7 +152,7 @@ class _Cuda:
 
     def reset(self):
         self.launches, self.waits = [], []
-        self.allocations = self.synchronizations = 0
+        self.allocations = self.uploads = self.synchronizations = 0
         self.seed, self.workers, self.multiprocessors = 0, 1, 2
         self.stream = _Stream()
 

@@ -28,16 +28,31 @@ _OTHER = "test_list.py::test_"
 _FENCE = "        __threadfence();\n        "
 MUTANTS = {
     # barriers and collectives
-    "no barrier after the warps' totals": Mutant("= t;\n    __syncthreads();\n    if (threadIdx.x == 0)", "= t;\n    if (threadIdx.x == 0)"),
+    "no barrier after the warps' totals": Mutant(
+        "= t;\n    __syncthreads();\n    if (threadIdx.x == 0)", "= t;\n    if (threadIdx.x == 0)"
+    ),
     "no barrier before the next total": Mutant("__syncthreads();  // before", "// before", "threads"),
-    "no barrier after the last block's mark": Mutant("    }\n    __syncthreads();\n    if (!scratch.last)", "    }\n    if (!scratch.last)"),
-    "a shuffle that some lanes leave out": Mutant("step /= 2) merge(t, total_below(t, step));", "step /= 2)\n        if (threadIdx.x % kWarp < step) merge(t, total_below(t, step));"),
-    "lanes that leave before a shuffle": Mutant("        mine = warp_total(mine);", "        if (lane == 31) continue;\n        mine = warp_total(mine);", tests=EACH),
+    "no barrier after the last block's mark": Mutant(
+        "    }\n    __syncthreads();\n    if (!scratch.last)", "    }\n    if (!scratch.last)"
+    ),
+    "a shuffle that some lanes leave out": Mutant(
+        "step /= 2) merge(t, total_below(t, step));",
+        "step /= 2)\n        if (threadIdx.x % kWarp < step) merge(t, total_below(t, step));",
+    ),
+    "lanes that leave before a shuffle": Mutant(
+        "        mine = warp_total(mine);",
+        "        if (lane == 31) continue;\n        mine = warp_total(mine);",
+        tests=EACH,
+    ),
     "a mask without the last lane": Mutant("kEveryLane = 0xffffffffu", "kEveryLane = 0x7fffffffu"),
     # between blocks
-    "a counter that is not atomic": Mutant("scratch.last = atomicAdd(counter, 1u) ==", "scratch.last = (*counter)++ ==", "threads"),
+    "a counter that is not atomic": Mutant(
+        "scratch.last = atomicAdd(counter, 1u) ==", "scratch.last = (*counter)++ ==", "threads"
+    ),
     "no fence before the block counts itself": Mutant(f"{_FENCE}scratch.last", "        scratch.last", "threads"),
-    "no fence before the last block reads": Mutant("    if (!scratch.last) return false;\n    __threadfence();", "    if (!scratch.last) return false;", "threads"),
+    "no fence before the last block reads": Mutant(
+        "    if (!scratch.last) return false;\n    __threadfence();", "    if (!scratch.last) return false;", "threads"
+    ),
     "no fence before the warp counts itself": Mutant(f"{_FENCE}ended", "        ended", "threads", EACH),
     "a counter that stays": Mutant("    atomicExch(plan.counters, 0u);", ""),
     "an array's counter that stays": Mutant("        atomicExch(plan.counters + chunk.array, 0u);", "", tests=EACH),
@@ -45,21 +60,37 @@ MUTANTS = {
     "a warp too early": Mutant("ended, 0) != count", "ended, 0) != count - 1", tests=EACH),
     "a partial sum for each block": Mutant("plan.partials[i] = mine", "plan.partials[blockIdx.x] = mine"),
     # bounds
-    "one element too many in a sum": Mutant("if (lane < split.tail) add_element", "if (lane <= split.tail) add_element"),
+    "one element too many in a sum": Mutant(
+        "if (lane < split.tail) add_element", "if (lane <= split.tail) add_element"
+    ),
     "vectors at any address": Mutant("if (head > count) head = count;", "head = 0;", "memory"),
     "a row of vectors too many in a sum": Mutant("i + 3 * kWarp < split.vectors", "i + 2 * kWarp < split.vectors"),
-    "a row of vectors too many in a scaling": Mutant("i + 3 * kWarp < split.vectors", "i + 2 * kWarp < split.vectors", "memory", nth=1),
-    "one element too many in a scaling": Mutant("if (lane < split.tail) change_element", "if (lane <= split.tail) change_element", tests="guarded"),
+    "a row of vectors too many in a scaling": Mutant(
+        "i + 3 * kWarp < split.vectors", "i + 2 * kWarp < split.vectors", "memory", nth=1
+    ),
+    "one element too many in a scaling": Mutant(
+        "if (lane < split.tail) change_element", "if (lane <= split.tail) change_element", tests="guarded"
+    ),
     # numbers
     "f32 squares out of range": Mutant("if (sum >= kPairsMin && sum < kInf)", "if (true)", tests="out_of_range"),
     "f64 squares out of range": Mutant("    lift(t, other.level);\n", "", tests="out_of_range"),
     "dropped elements that count": Mutant("if (drop) x = 0.0;", "", tests="dropped"),
     "halves of a word exchanged": Mutant("words[i / 2] >> (i & 1) * 16", "words[i / 2] >> (~i & 1) * 16"),
     "zeros not counted": Mutant("s.zeros += x == 0.0", "s.zeros += 0", tests=MEASURE),
-    "the upper bound wins": Mutant("const bool under = below(x, least);", "const bool under = !over && below(x, least);", tests="test_each.py::test_clip_by_value"),
+    "the upper bound wins": Mutant(
+        "const bool under = below(x, least);",
+        "const bool under = !over && below(x, least);",
+        tests="test_each.py::test_clip_by_value",
+    ),
     "a tiny coefficient in f32": Mutant("return tiny ?", "return false ?", tests=f"{_OTHER}every_limit"),
-    "memory that is listed twice, scaled twice": Mutant("if (chunk.repeat || !(", "if (!(", tests=f"{_OTHER}memory_that_is_listed_twice_counts_twice_and_is_scaled_once"),
-    "an overflowed norm taken for infinite elements": Mutant("nonfinite = total.nonfinite != 0", "nonfinite = !is_finite(value(norm))", tests=f"{_OTHER}a_finite_norm_beyond_f64_is_not_an_element_that_is_not"),
+    "memory that is listed twice, scaled twice": Mutant(
+        "if (chunk.repeat || !(", "if (!(", tests=f"{_OTHER}memory_that_is_listed_twice_counts_twice_and_is_scaled_once"
+    ),
+    "an overflowed norm taken for infinite elements": Mutant(
+        "nonfinite = total.nonfinite != 0",
+        "nonfinite = !is_finite(value(norm))",
+        tests=f"{_OTHER}a_finite_norm_beyond_f64_is_not_an_element_that_is_not",
+    ),
     "the policy not asked": Mutant("request.policy == Policy::skip", "false", tests=f"{_OTHER}nan_and_infinity"),
 }
 

@@ -78,7 +78,9 @@ def test_rows(cp, axes, dtype):
     check_close([clipped.get()], [expected])
 
 
-@pytest.mark.parametrize("bounds", [(-0.25, 0.5), (0.0, 0.1), (0.5, -0.5), (-math.inf, 0.3), (math.nan, 1.0), (-1e-45, 1e-45)])
+@pytest.mark.parametrize(
+    "bounds", [(-0.25, 0.5), (0.0, 0.1), (0.5, -0.5), (-math.inf, 0.3), (math.nan, 1.0), (-1e-45, 1e-45)]
+)
 def test_clip_by_value(cp, bounds):
     list_ = [*lists.arrays(), *(np.array([-0.0, math.nan, math.inf, -math.inf, 1e-7], d) for d in DTYPES)]
     expected, clipped = [a.copy() for a in list_], on_gpu(cp, list_)
@@ -131,4 +133,6 @@ def test_the_place_of_the_first_bad_element_in_any_layout(cp):
     assert fastclip.measure([cp.view(a)]).first_nonfinite == (0, (1, 3))
     backwards = np.zeros((6, 4), F32)
     backwards[4, 2] = math.inf
-    assert fastclip.measure(cp.view(backwards[::-2])).first_nonfinite == fastclip.measure(backwards[::-2]).first_nonfinite
+    assert (
+        fastclip.measure(cp.view(backwards[::-2])).first_nonfinite == fastclip.measure(backwards[::-2]).first_nonfinite
+    )

@@ -44,7 +44,9 @@ def test_norm_list_and_scale(gpu, list_):
         assert abs(norm / oracle.norm(list_) - 1) <= 2.0**-24
         for x, y in zip(list_, fetched(clipped), strict=True):
             expected = x.astype(F64) * (1.5 / norm)
-            allowed = float(oracle.UNIT[x.dtype]) * 2 * np.abs(expected) + float(oracle.finfo(x.dtype).smallest_subnormal)
+            allowed = float(oracle.UNIT[x.dtype]) * 2 * np.abs(expected) + float(
+                oracle.finfo(x.dtype).smallest_subnormal
+            )
             assert (np.abs(y.astype(F64) - expected) <= allowed + 2.0**-23 * np.abs(expected)).all()
 
 
@@ -61,7 +63,9 @@ def test_non_finite_elements_are_dropped(gpu):
 
 def test_out_of_range(gpu):
     list_ = [np.full(1100, 1e-30, F32), np.full(2100, 1e-170), np.full(1100, 1e25, F32), np.full(2100, 1e170)]
-    assert math.isclose(float(fastclip.global_norm([gpu.asarray(a) for a in list_[:2]])), oracle.norm(list_[:2]), rel_tol=1e-15)
+    assert math.isclose(
+        float(fastclip.global_norm([gpu.asarray(a) for a in list_[:2]])), oracle.norm(list_[:2]), rel_tol=1e-15
+    )
     assert math.isclose(float(fastclip.global_norm([gpu.asarray(a) for a in list_])), oracle.norm(list_), rel_tol=1e-15)
     assert float(fastclip.global_norm([gpu.asarray(list_[1])])) == oracle.norm([list_[1]])
 

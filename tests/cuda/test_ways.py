@@ -27,11 +27,26 @@ def test_every_line_of_every_kernel_is_run(tmp_path):
     files = [str(HERE / f"test_{name}.py") for name in ("schedules", "list", "each", "rows")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(f for f in files if Path(f).exists())]
     environment = {"FASTCLIP_EMULATOR_FOLDER": str(tmp_path), "FASTCLIP_EMULATOR_FLAGS": "-O0 --coverage"}
-    done = subprocess.run(command, env={**ways.os.environ, **environment}, cwd=HERE.parents[1], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command,
+        env={**ways.os.environ, **environment},
+        cwd=HERE.parents[1],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     executed = {}
     for data in tmp_path.glob("*.gcda"):
-        report = subprocess.run(["gcov", "--json-format", "--stdout", data.name], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+        report = subprocess.run(
+            ["gcov", "--json-format", "--stdout", data.name],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
         for line in report.stdout.splitlines():
             for file in json.loads(line)["files"]:
                 if file["file"].endswith((".cu", ".cuh")):

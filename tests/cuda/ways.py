@@ -14,7 +14,9 @@ HERE = Path(__file__).resolve().parent
 
 def _runtime(*libraries):
     compiler = build.compiler()
-    return " ".join(subprocess.check_output([compiler, f"-print-file-name={name}"], text=True).strip() for name in libraries)
+    return " ".join(
+        subprocess.check_output([compiler, f"-print-file-name={name}"], text=True).strip() for name in libraries
+    )
 
 
 def _environment(way):

@@ -147,6 +147,8 @@ def global_norm(t_list: Any, name: str | None = None) -> Any:
     """
     norm = backend.norm_list(t_list) if type(t_list) in (list, tuple, dict) else NotImplemented
     if norm is NotImplemented:
-        chosen, _, arrays = gather_anywhere("global_norm", "t_list", a_list("global_norm", "t_list", t_list), write=False)
+        chosen, _, arrays = gather_anywhere(
+            "global_norm", "t_list", a_list("global_norm", "t_list", t_list), write=False
+        )
         norm = chosen.norm_list(arrays)
     return norm

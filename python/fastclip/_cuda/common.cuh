@@ -91,29 +91,30 @@ struct Total {  // of squares of elements times factor(level)
 };
 
 struct Plan {
-    const u64* arrays;    // their addresses
-    const Chunk* chunks;  // in the order of the list
-    const u32* firsts;    // the first chunk of each lane (norm_list) or array (norm_each); one more than there are
-    const i64* counts;    // the elements of each array
-    const double* rounds; // the unit roundoff of each array
-    Total* partials;      // of each lane (norm_list) or chunk (norm_each)
-    u32* counters;        // 0 between two calls
-    Verdict* verdicts;    // one, or one for each array
+    const u64* arrays;     // their addresses
+    const Chunk* chunks;   // in the order of the list
+    const u32* firsts;     // the first chunk of each lane (norm_list) or array (norm_each); one more than there are
+    const i64* counts;     // the elements of each array
+    const double* rounds;  // the unit roundoff of each array
+    Total* partials;       // of each lane (norm_list) or chunk (norm_each)
+    u32* counters;         // 0 between two calls
+    Verdict* verdicts;     // one, or one for each array
     u32 chunk_count, lane_count;
 };
 
 enum class Policy : u32 { propagate, nan, raise, skip, zero };
 
 struct Request {
-    double* norm;     // where the norm of the list goes; null: nowhere
+    double* norm;        // where the norm of the list goes; null: nowhere
+    float* coefficient;  // likewise what elements are multiplied with, 1 within the limit
     double limit;
     double use_norm;  // below 0: unknown
     double slack;
     double round;  // the coarsest unit roundoff of the list
     Policy policy;
     u32 average;
-    u32 each;  // a verdict for each array
-    u32 reads; // 0: use_norm is all that is needed
+    u32 each;   // a verdict for each array
+    u32 reads;  // 0: use_norm is all that is needed
 };
 
 FASTCLIP_INLINE char* address(const Plan& plan, const Chunk& chunk) {

@@ -73,7 +73,7 @@ FASTCLIP_INLINE Statistics warp_statistics(Statistics s) {  // right in lane 0
 }
 
 FASTCLIP_INLINE Statistics statistics_of_others(const Statistics* s) {
-    return {total_of_others(&s->squares),    written_by_others(&s->magnitudes), written_by_others(&s->rest),
+    return {total_of_others(&s->squares),   written_by_others(&s->magnitudes), written_by_others(&s->rest),
             written_by_others(&s->largest), written_by_others(&s->nonfinite),  written_by_others(&s->zeros)};
 }
 

@@ -51,6 +51,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_list(Plan plan, R
     const Verdict verdict = judge(request, all, 0, request.round);
     *plan.verdicts = verdict;
     if (request.norm) *request.norm = verdict.norm;
+    if (request.coefficient) *request.coefficient = narrow(verdict.by.clip ? verdict.by.plain : 1.0);
 }
 
 // The warp that ends an array's last chunk adds the partial sums of all its chunks, in their order.

@@ -77,8 +77,8 @@ FASTCLIP_INLINE double squares(const uint4& v) {
     float pairs[kPerVector<D> / 2];
 #pragma unroll
     for (u32 i = 0; i < kPerVector<D> / 2; ++i)
-        pairs[i] = pair(Element<D>::load(Element<D>::get(words, 2 * i)),
-                        Element<D>::load(Element<D>::get(words, 2 * i + 1)));
+        pairs[i] =
+            pair(Element<D>::load(Element<D>::get(words, 2 * i)), Element<D>::load(Element<D>::get(words, 2 * i + 1)));
     if constexpr (D == kF32)
         return widen(pairs[0]) + widen(pairs[1]);
     else

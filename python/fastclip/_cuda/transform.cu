@@ -20,9 +20,7 @@ struct Scale {
           pre(verdict.by.pre),
           factor(verdict.by.factor) {}
 
-    __device__ float product(float x) const {
-        return tiny ? fastclip::narrow(widen(x) * plain) : multiply(x, narrow);
-    }
+    __device__ float product(float x) const { return tiny ? fastclip::narrow(widen(x) * plain) : multiply(x, narrow); }
     __device__ double product(double x) const { return x * pre * factor; }
 
     template <class T>
@@ -139,7 +137,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4) scale(Plan plan, Reque
     }
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads, 4) clamp(Plan plan, Bounds f16, Bounds bf16, Bounds f32, Bounds f64) {
+extern "C" __global__ void __launch_bounds__(kThreads, 4)
+    clamp(Plan plan, Bounds f16, Bounds bf16, Bounds f32, Bounds f64) {
     const u32 warps = gridDim.x * kWarps;
     for (u32 c = blockIdx.x * kWarps + threadIdx.x / kWarp; c < plan.chunk_count; c += warps) {
         const Chunk chunk = plan.chunks[c];

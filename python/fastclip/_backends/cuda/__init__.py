@@ -84,6 +84,15 @@ class Cuda:
             plan.norm(_request(math.inf, Rule(), norm.data.ptr))
         return norm
 
+    def norm_and_coef(self, arrays: Any, limit: float, rule: Rule) -> Any:
+        """Return the norm and what elements would be multiplied with, both on the device; nothing is written."""
+        with self._bound(arrays, "list") as (cp, plan):
+            norm, coefficient = cp.empty((), np.float64), cp.empty((), np.float32)
+            request = _request(limit, rule, norm.data.ptr)
+            request["coefficient"], request["round"] = coefficient.data.ptr, plan.round
+            plan.norm(request)
+        return norm, coefficient
+
     def measure_list(self, arrays: Any) -> Any:
         """Wait for the statistics of each array, and add those of the list."""
         with self._bound(arrays, "measure") as (_, plan):
@@ -130,7 +139,9 @@ def _forms(arrays: list[DeviceArray]) -> tuple[Form, ...]:
     return tuple(forms)
 
 
-def _runs(shape: tuple[int, ...], strides: tuple[int, ...] | None, size: int) -> tuple[int, tuple[tuple[int, int], ...]]:
+def _runs(
+    shape: tuple[int, ...], strides: tuple[int, ...] | None, size: int
+) -> tuple[int, tuple[tuple[int, int], ...]]:
     """Split a layout into runs of adjacent elements, and what counts the runs."""
     run = 1
     if strides is None or 0 in shape:
@@ -138,7 +149,9 @@ def _runs(shape: tuple[int, ...], strides: tuple[int, ...] | None, size: int) ->
             run *= n
         return run, ()
     outer = []
-    for stride, n in sorted(((s, n) for s, n in zip(strides, shape, strict=True) if n != 1), key=lambda axis: abs(axis[0])):
+    for stride, n in sorted(
+        ((s, n) for s, n in zip(strides, shape, strict=True) if n != 1), key=lambda axis: abs(axis[0])
+    ):
         if not outer and stride == run * size:
             run *= n
         else:

@@ -16,14 +16,22 @@ STATISTICS = np.dtype(
     align=True,
 )
 VERDICT = np.dtype(
-    [("clip", "?"), ("plain", "f8"), ("pre", "f8"), ("factor", "f8"), ("norm", "f8"), ("drop", "u4"), ("nonfinite", "u4")],
+    [
+        ("clip", "?"),
+        ("plain", "f8"),
+        ("pre", "f8"),
+        ("factor", "f8"),
+        ("norm", "f8"),
+        ("drop", "u4"),
+        ("nonfinite", "u4"),
+    ],
     align=True,
 )
 TABLES = ("arrays", "chunks", "firsts", "counts", "rounds", "partials", "counters", "verdicts")
 PLAN = np.dtype([*((table, "u8") for table in TABLES), ("chunk_count", "u4"), ("lane_count", "u4")], align=True)
 REQUEST = np.dtype(
     [
-        ("norm", "u8"),
+        *((field, "u8") for field in ("norm", "coefficient")),
         *((field, "f8") for field in ("limit", "use_norm", "slack", "round")),
         *((field, "u4") for field in ("policy", "average", "each", "reads")),
     ],

@@ -19,7 +19,6 @@ import fastclip
 import fastclip.cuda
 import fastclip.torch
 from fastclip import _core
-from fastclip._backends.cuda.source import MODULES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, CSRC = ROOT / "python" / "fastclip", ROOT / "csrc"
@@ -40,7 +39,6 @@ def name(path):
 
 PYTHON = sorted(PACKAGE.rglob("*.py"))
 CPP = files(".cpp", ".hpp")
-CUDA = files(".cu", ".cuh")
 SOURCES = files(".py", ".pyi", ".cpp", ".hpp", ".cu", ".cuh", ".cmake", "CMakeLists.txt", "Makefile", ".ci/run")
 TEXT = [*SOURCES, *files(".txt", ".md", ".toml", ".yaml", ".yml", ".json", ".csv", ".svg", "LICENSE")]
 
@@ -178,32 +176,6 @@ def test_a_folder_includes_only_what_stands_below_it(path):
 @pytest.mark.parametrize("header", ["core/rule.hpp", "core/sum.hpp"])
 def test_the_evaluator_needs_no_standard_header(header):
     assert "#include <" not in (CSRC / header).read_text("utf-8")
-
-
-# ---- CUDA
-
-
-@pytest.mark.parametrize("path", CUDA, ids=name)
-def test_cuda_sources_need_no_header_but_their_own(path):
-    text = path.read_text("utf-8")
-    assert path.parent == PACKAGE / "_cuda"
-    assert "#include <" not in text
-    for included in re.findall(r'#include "([^"]+)"', text):
-        assert (path.parent / included).is_file() or included in ("core/rule.hpp", "core/sum.hpp")
-    assert "asm(" not in text or path.name == "ptx.cuh"
-    assert not re.search(r"atomicAdd\([^,]*(float|double)", text)
-
-
-def test_the_list_of_kernels_is_that_of_the_sources():
-    for module in (p for p in CUDA if p.suffix == ".cu"):
-        found = re.findall(r'extern "C" __global__ void __launch_bounds__\([^)]*\) (\w+)\(', module.read_text("utf-8"))
-        assert tuple(found) == MODULES[module.stem]
-    assert {p.stem for p in CUDA if p.suffix == ".cu"} == set(MODULES)
-
-
-@pytest.mark.parametrize("path", PYTHON, ids=name)
-def test_no_python_string_holds_a_kernel(path):
-    assert "__global__" not in path.read_text("utf-8")
 
 
 # ---- files

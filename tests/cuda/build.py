@@ -17,7 +17,7 @@ FOLDER = Path(os.environ.get("FASTCLIP_EMULATOR_FOLDER") or tempfile.mkdtemp(pre
 #: the flags of every build; a plain one adds -O2
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Werror"]
 FLAGS = ["-std=c++20", "-g", "-fPIC", "-pthread", "-ffp-contract=off", "-fno-strict-aliasing", f"-I{HERE}", *WARNINGS]
-KERNEL = re.compile(r'^extern "C" __global__ void __launch_bounds__\([^)]*\) (\w+)\(', re.MULTILINE)
+KERNEL = re.compile(r'^extern "C" __global__ void __launch_bounds__\([^)]*\)\s+(\w+)\(', re.MULTILINE)
 
 LAUNCHER = """
 #include <string_view>

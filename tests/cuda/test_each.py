@@ -25,7 +25,7 @@ def fetched(arrays):
 
 
 def check_close(after, expected):
-    """The norms of both are within 2^-24, and so are coefficients: one ULP of f32 each, and one rounding to the dtype."""
+    """Both norms are within 2^-24, and so are coefficients: one ULP of f32 each, and one rounding to the dtype."""
     for x, y in zip(after, expected, strict=True):
         u = float(oracle.UNIT[x.dtype])
         wide, other = x.astype(F64), y.astype(F64)

@@ -11,7 +11,7 @@ import pytest
 import ways
 from mutants import MUTANTS
 
-from fastclip._backends.cuda.source import MODULES
+from fastclip._backends.cuda.source import MODULES, source
 
 HERE = Path(__file__).resolve().parent
 
@@ -60,8 +60,10 @@ def test_every_line_of_every_kernel_is_run(tmp_path):
 def test_seeded_defects_are_noticed(capsys):
     """Each by the way of running that is meant for it. A defect that changes nothing is a mistake in the list."""
     assert len(MUTANTS) >= 18
+    sources = list(map(source, MODULES))
+    assert [n for n, m in MUTANTS.items() if not any(m.apply(s) != s for s in sources)] == []
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        running = {n: pool.submit(ways.run, m.run, m.tests, 30, FASTCLIP_MUTANT=n) for n, m in MUTANTS.items()}
+        running = {n: pool.submit(ways.run, m.run, m.tests, 15, FASTCLIP_MUTANT=n) for n, m in MUTANTS.items()}
         survivors = [n for n, future in running.items() if future.result()[0] in (0, 5)]  # 5: no test was run
     with capsys.disabled():
         print(f"\n{len(MUTANTS) - len(survivors)} of {len(MUTANTS)} seeded defects in the CUDA sources were noticed")

@@ -21,7 +21,7 @@ def _runtime(*libraries):
 
 def _environment(way):
     if way == "plain":
-        return {"FASTCLIP_EMULATOR_FLAGS": "-O1"}
+        return {"FASTCLIP_EMULATOR_FLAGS": "-O0"}
     if way == "memory":  # LeakSanitizer would look at all of Python
         return {
             "FASTCLIP_EMULATOR_FLAGS": "-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined",

@@ -148,7 +148,7 @@ def _runs(
         for n in shape:
             run *= n
         return run, ()
-    outer = []
+    outer: list[tuple[int, int]] = []
     for stride, n in sorted(
         ((s, n) for s, n in zip(strides, shape, strict=True) if n != 1), key=lambda axis: abs(axis[0])
     ):

@@ -135,8 +135,8 @@ def show_config() -> dict[str, Any]:
     """Return what fastclip runs on: backend, ISA, threads, versions, and how many calls were native.
 
     `calls["native"]` counts the calls that the native kernels served, `calls["reference"]` those of the reference
-    backend, `calls["cuda"]` those for arrays on a GPU, and `calls["delegated"]` those handed to NumPy because fastclip has no kernel for the case. `recycling`
-    tells how many bytes of freed results may be kept, and how many are.
+    backend, `calls["cuda"]` those for arrays on a GPU, and `calls["delegated"]` those handed to NumPy because fastclip
+    has no kernel for the case. `recycling` tells how many bytes of freed results may be kept, and how many are.
 
     Example:
         >>> import fastclip

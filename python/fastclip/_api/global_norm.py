@@ -133,7 +133,8 @@ def global_norm(t_list: Any, name: str | None = None) -> Any:
 
     Returns:
         The norm, exact to the last bits for every finite input (a Python float, so that dividing a float32 array by
-        it stays float32; for arrays on a GPU a 0-d float64 array there); infinity if it is beyond f64 or an element is infinite, NaN if one is NaN, 0.0 for nothing.
+        it stays float32; for arrays on a GPU a 0-d float64 array there, within an ULP of float32); infinity if it is
+        beyond f64 or an element is infinite, NaN if one is NaN, 0.0 for nothing.
 
     Raises:
         TypeError: an entry is no such array.

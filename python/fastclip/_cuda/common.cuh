@@ -77,7 +77,7 @@ struct alignas(16) Chunk {
     u8 repeat;  // this memory stands earlier in the list: it counts in the norm, and is written once
 };
 
-// What becomes of the elements of the list, or of one array.
+// What becomes of the elements of the list, or of one group.
 struct Verdict {
     Coefficient by;
     double norm;
@@ -92,13 +92,14 @@ struct Total {  // of squares of elements times factor(level)
 
 struct Plan {
     const u64* arrays;     // their addresses
-    const Chunk* chunks;   // in the order of the list
-    const u32* firsts;     // the first chunk of each lane (norm_list) or array (norm_each); one more than there are
-    const i64* counts;     // the elements of each array
-    const double* rounds;  // the unit roundoff of each array
+    const Chunk* chunks;   // in the order of the list, or of the groups
+    const u32* groups;     // of each chunk; null: a group is an array
+    const u32* firsts;     // the first chunk of each lane (norm_list) or group (norm_each); one more than there are
+    const i64* counts;     // the elements of each group
+    const double* rounds;  // the coarsest unit roundoff of each group
     Total* partials;       // of each lane (norm_list) or chunk (norm_each)
     u32* counters;         // 0 between two calls
-    Verdict* verdicts;     // one, or one for each array
+    Verdict* verdicts;     // one, or one for each group
     u32 chunk_count, lane_count;
 };
 
@@ -113,12 +114,16 @@ struct Request {
     double round;  // the coarsest unit roundoff of the list
     Policy policy;
     u32 average;
-    u32 each;   // a verdict for each array
+    u32 each;   // a verdict for each group
     u32 reads;  // 0: use_norm is all that is needed
 };
 
 FASTCLIP_INLINE char* address(const Plan& plan, const Chunk& chunk) {
     return reinterpret_cast<char*>(read_only(plan.arrays + chunk.array)) + chunk.start;
+}
+
+FASTCLIP_INLINE u32 group_of(const Plan& plan, const Chunk& chunk, u32 c) {
+    return plan.groups ? plan.groups[c] : chunk.array;
 }
 
 template <int D>

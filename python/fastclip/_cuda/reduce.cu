@@ -1,29 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Norms, and what the rule makes of them: of a whole list (norm_list) or of each array (norm_each), in one launch.
+// Norms, and what the rule makes of them: of a whole list (norm_list) or of each group (norm_each), in one launch. A
+// group is an array, a row, or the rows of one example.
 #include "common.cuh"
 #include "total.cuh"
-
-namespace fastclip {
-
-// `read` is the norm of the finite elements under Policy::zero.
-FASTCLIP_INLINE Verdict judge(const Request& request, const Total& total, i64 count, double round) {
-    constexpr Coefficient kAllNan = {true, kNan, 1.0, kNan};
-    const Norm read = norm_of_total(total);
-    Norm norm = request.use_norm >= 0.0 ? Norm{request.use_norm, 0.0, 1.0} : read;
-    if (request.policy == Policy::zero && !is_finite(norm.hi)) norm = read;
-    const bool nonfinite = total.nonfinite != 0;
-    double limit = request.limit;
-    if (request.average) {
-        limit *= (double)count;
-        if (limit == kInf && request.limit < kInf) limit = 0x1.fffffffffffffp+1023;
-    }
-    Coefficient by = coefficient({request.slack}, norm, limit, round);
-    if (nonfinite && request.limit < kInf && request.policy == Policy::nan) by = kAllNan;
-    if (nonfinite && (request.policy == Policy::raise || request.policy == Policy::skip)) by = kKeep;
-    return {by, value(norm), nonfinite && request.policy == Policy::zero, nonfinite};
-}
-
-}  // namespace fastclip
+#include "verdict.cuh"
 
 using namespace fastclip;
 
@@ -50,11 +30,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_list(Plan plan, R
     atomicExch(plan.counters, 0u);
     const Verdict verdict = judge(request, all, 0, request.round);
     *plan.verdicts = verdict;
-    if (request.norm) *request.norm = verdict.norm;
-    if (request.coefficient) *request.coefficient = narrow(verdict.by.clip ? verdict.by.plain : 1.0);
+    publish(request, verdict, 0);
 }
 
-// The warp that ends an array's last chunk adds the partial sums of all its chunks, in their order.
+// The warp that ends a group's last chunk adds the partial sums of all its chunks, in their order.
 extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_each(Plan plan, Request request) {
     const u32 lane = threadIdx.x % kWarp, warps = gridDim.x * kWarps;
     for (u32 c = blockIdx.x * kWarps + threadIdx.x / kWarp; c < plan.chunk_count; c += warps) {
@@ -63,13 +42,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_each(Plan plan, R
         add_chunk(mine, plan, chunk, false);
         mine = warp_total(mine);
         if (lane == 0) plan.partials[c] = mine;
-        const u32 first = plan.firsts[chunk.array], end = plan.firsts[chunk.array + 1];
-        if (!is_last_warp(plan.counters + chunk.array, end - first)) continue;
+        const u32 group = group_of(plan, chunk, c), first = plan.firsts[group], end = plan.firsts[group + 1];
+        if (!is_last_warp(plan.counters + group, end - first)) continue;
         Total all = {0.0, 0.0, 0, 0};
         for (u32 i = first + lane; i < end; i += kWarp) merge(all, total_of_others(plan.partials + i));
         all = warp_total(all);
         if (lane != 0) continue;
-        atomicExch(plan.counters + chunk.array, 0u);
-        plan.verdicts[chunk.array] = judge(request, all, plan.counts[chunk.array], plan.rounds[chunk.array]);
+        atomicExch(plan.counters + group, 0u);
+        const Verdict verdict = judge(request, all, plan.counts[group], plan.rounds[group]);
+        plan.verdicts[group] = verdict;
+        publish(request, verdict, group);
     }
 }

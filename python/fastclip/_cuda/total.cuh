@@ -85,13 +85,9 @@ FASTCLIP_INLINE double squares(const uint4& v) {
         return widen(add(pairs[0], pairs[1])) + widen(add(pairs[2], pairs[3]));
 }
 
-// N vectors of a lane. Those that leave the range on the way are read again, element by element: they are in L1, and an
-// array of registers with a variable index would be in local memory for everybody.
+// N vectors of a lane; false, and nothing is added, where they leave the range on the way.
 template <int D, u32 N>
-FASTCLIP_INLINE void add_vectors(Total& t, const uint4* at, bool drop) {
-    uint4 v[N];
-#pragma unroll
-    for (u32 i = 0; i < N; ++i) v[i] = read_only(at + i * kWarp);
+FASTCLIP_INLINE bool add_vectors(Total& t, const uint4 (&v)[N]) {
     if constexpr (D == kF64) {
         u32 high = 0;
 #pragma unroll
@@ -100,31 +96,34 @@ FASTCLIP_INLINE void add_vectors(Total& t, const uint4* at, bool drop) {
             high = high > a ? high : a;
             high = high > b ? high : b;
         }
-        if (high < 0x7ff00000u) {
-            lift(t, level_for(high));
-            const double by = factor(t.level);
+        if (high >= 0x7ff00000u) return false;
+        lift(t, level_for(high));
+        const double by = factor(t.level);
 #pragma unroll
-            for (u32 i = 0; i < N; ++i) {
-                const double x = double_of(v[i].y, v[i].x) * by, y = double_of(v[i].w, v[i].z) * by;
-                add_term(t, x * x, fma(x, x, -(x * x)));
-                add_term(t, y * y, fma(y, y, -(y * y)));
-            }
-            return;
+        for (u32 i = 0; i < N; ++i) {
+            const double x = double_of(v[i].y, v[i].x) * by, y = double_of(v[i].w, v[i].z) * by;
+            add_term(t, x * x, fma(x, x, -(x * x)));
+            add_term(t, y * y, fma(y, y, -(y * y)));
         }
     } else {
         double sum = squares<D>(v[0]);
 #pragma unroll
         for (u32 i = 1; i < N; ++i) sum += squares<D>(v[i]);
-        if (sum >= kPairsMin && sum < kInf) {
-            add_plain(t, sum);
-            return;
-        }
+        if (!(sum >= kPairsMin && sum < kInf)) return false;
+        add_plain(t, sum);
     }
+    return true;
+}
+
+// The same, element by element. They are read again (from L1): an array of registers with a variable index would be in
+// local memory for everybody.
+template <int D>
+FASTCLIP_INLINE void add_one_by_one(Total& t, const uint4* at, u32 vectors, bool drop) {
 #pragma unroll 1
-    for (u32 i = 0; i < N; ++i) {
+    for (u32 i = 0; i < vectors; ++i) {
         const auto* elements = reinterpret_cast<const typename Element<D>::Stored*>(at + i * kWarp);
 #pragma unroll 1
-        for (u32 j = 0; j < kPerVector<D>; ++j) add_element<D>(t, read_only(elements + j), drop);
+        for (u32 j = 0; j < kPerVector<D>; ++j) add_element<D>(t, elements[j], drop);
     }
 }
 
@@ -136,11 +135,21 @@ FASTCLIP_INLINE void add_run(Total& t, const char* data, u32 count, u32 lane, bo
     const Stored* head = global(reinterpret_cast<const Stored*>(data));
     if (lane < split.head) add_element<D>(t, read_only(head + lane), drop);
     const uint4* at = global(reinterpret_cast<const uint4*>(head + split.head));
-    u32 i = lane;
 #pragma unroll 1
-    for (; i + 3 * kWarp < split.vectors; i += 4 * kWarp) add_vectors<D, 4>(t, at + i, drop);
-#pragma unroll 1
-    for (; i < split.vectors; i += kWarp) add_vectors<D, 1>(t, at + i, drop);
+    for (u32 i = lane; i < split.vectors;) {
+        const bool four = i + 3 * kWarp < split.vectors;
+        bool done;
+        if (four) {
+            const uint4 v[4] = {read_only(at + i), read_only(at + i + kWarp), read_only(at + i + 2 * kWarp),
+                                read_only(at + i + 3 * kWarp)};
+            done = add_vectors<D>(t, v);
+        } else {
+            const uint4 v[1] = {read_only(at + i)};
+            done = add_vectors<D>(t, v);
+        }
+        if (!done) add_one_by_one<D>(t, at + i, four ? 4 : 1, drop);
+        i += four ? 4 * kWarp : kWarp;
+    }
     const Stored* tail = head + (count - split.tail);
     if (lane < split.tail) add_element<D>(t, read_only(tail + lane), drop);
 }

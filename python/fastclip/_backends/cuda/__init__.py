@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastclip._backends.cuda import records, statistics
+from fastclip._backends.cuda import layout, records, statistics
 from fastclip._backends.cuda.chunks import Form
-from fastclip._backends.cuda.plan import Plan, plan_for
-from fastclip._device import DTYPES, SIZES, DeviceArray, cupy, fetch, round_to
+from fastclip._backends.cuda.plan import ROUNDS, Plan, launch_rows, plan_for
+from fastclip._device import DTYPES, DeviceArray, cupy, fetch, round_to
 from fastclip._rules import POLICIES, Rule
 
 
@@ -65,7 +65,47 @@ class Cuda:
 
     def clip_rows(self, array: Any, out: Any, axes: int, limit: float, rule: Rule) -> Any:
         """Clip one array, each row (along the axes whose bit is set) by its own norm."""
-        self.clip_each(list(_rows(array, axes)), out, limit, rule, True)
+        form = layout.rows(array, axes)
+        if 0 in array.shape:
+            return
+        if form.outer or form.rows is None or len(form.rows) > 1 or not self._clip_short_rows(array, form, limit, rule):
+            self._clip_groups([array], (form,), limit, rule)
+
+    def _clip_short_rows(self, array: DeviceArray, form: Form, limit: float, rule: Rule) -> bool:
+        cp = cupy()
+        rows = np.zeros((), records.ROWS)
+        ((rows["rows"], rows["step"]),) = form.rows or ((1, 0),)
+        rows["data"], rows["count"], rows["dtype"] = array.pointer, form.run, array.dtype
+        request = _request(limit, rule, 0)
+        request["round"] = ROUNDS[array.dtype]
+        with self._ordered([array]):
+            done = launch_rows(cp, array.device, rows, request)
+        self._calls += done
+        return done
+
+    def _clip_groups(self, arrays: list[DeviceArray], forms: tuple[Form, ...], limit: float, rule: Rule) -> None:
+        with self._bound(arrays, "each", forms) as (_, plan):
+            request = _request(limit, rule, 0)
+            request["each"] = 1
+            plan.norm(request)
+            plan.scale(request)
+
+    def example_norms(self, arrays: list[DeviceArray], sums: Any, limit: float, rule: Rule) -> Any:
+        """Return the norm of each example over all arrays (axis 0 counts them); fill `sums`, unless None."""
+        forms = tuple(layout.rows(a, (1 << len(a.shape)) - 2) for a in arrays)
+        examples = arrays[0].shape[0]
+        with self._bound(arrays, "each", forms) as (cp, plan):
+            norms = cp.empty((examples,), np.float64)
+            request = _request(limit, rule, norms.data.ptr)
+            request["each"] = 1
+            plan.norm(request)
+            if sums is not None:
+                one = tuple(form._replace(rows=None) for form in forms)
+                adding = plan_for(cp, one, "list", arrays[0].device, cp.cuda.get_current_stream().ptr)
+                adding.bind([a.pointer for a in arrays])
+                steps = np.array([form.rows[0][1] if form.rows else 0 for form in forms], np.int64)
+                adding.weighted_sum(plan.verdicts, np.array([s.data.ptr for s in sums], np.uint64), steps, examples)
+        return norms
 
     def clamp_list(self, arrays: Any, out: Any, lo: float, hi: float, vetted: bool) -> Any:
         """Clip each element to [lo, hi]; lo wins over hi."""
@@ -104,19 +144,27 @@ class Cuda:
             return fetch(array)
 
     @contextlib.contextmanager
-    def _bound(self, arrays: list[DeviceArray], what: str) -> Iterator[tuple[Any, Plan]]:
+    def _bound(
+        self, arrays: list[DeviceArray], what: str, forms: tuple[Form, ...] | None = None
+    ) -> Iterator[tuple[Any, Plan]]:
         """Find the plan for a list on the current stream, its addresses in place; nobody else may launch with it."""
-        cp = cupy()
         self._calls += 1
-        with cp.cuda.Device(arrays[0].device):
-            stream = cp.cuda.get_current_stream()
-            plan = plan_for(cp, _forms(arrays), what, arrays[0].device, stream.ptr)
-            others = {a.stream for a in arrays if a.stream is not None} - {stream.ptr or 1}
-            for other in others:
-                stream.wait_event(cp.cuda.ExternalStream(other).record())
+        with self._ordered(arrays) as (cp, stream):
+            plan = plan_for(cp, forms or layout.forms(arrays), what, arrays[0].device, stream.ptr)
             with plan.lock:
                 plan.bind([a.pointer for a in arrays])
                 yield cp, plan
+
+    @contextlib.contextmanager
+    def _ordered(self, arrays: list[DeviceArray]) -> Iterator[tuple[Any, Any]]:
+        """Have the current stream wait for those that wrote the arrays, and these for what is launched meanwhile."""
+        cp = cupy()
+        with cp.cuda.Device(arrays[0].device):
+            stream = cp.cuda.get_current_stream()
+            others = {a.stream for a in arrays if a.stream is not None} - {stream.ptr or 1}
+            for other in others:
+                stream.wait_event(cp.cuda.ExternalStream(other).record())
+            yield cp, stream
             for other in others:
                 cp.cuda.ExternalStream(other).wait_event(stream.record())
 
@@ -126,53 +174,3 @@ def _request(limit: float, rule: Rule, norm: int) -> NDArray[Any]:
     request["norm"], request["limit"], request["use_norm"], request["slack"] = norm, limit, -1.0, rule.slack
     request["policy"], request["average"], request["reads"] = POLICIES.index(rule.nonfinite), rule.average, 1
     return request
-
-
-def _forms(arrays: list[DeviceArray]) -> tuple[Form, ...]:
-    seen: set[tuple[Any, ...]] = set()
-    forms = []
-    for a in arrays:
-        run, outer = _runs(a.shape, a.strides, SIZES[a.dtype])
-        key = (a.pointer, a.dtype, run, outer)
-        forms.append(Form(a.dtype, SIZES[a.dtype], run, outer, key in seen and run > 0))
-        seen.add(key)
-    return tuple(forms)
-
-
-def _runs(
-    shape: tuple[int, ...], strides: tuple[int, ...] | None, size: int
-) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """Split a layout into runs of adjacent elements, and what counts the runs."""
-    run = 1
-    if strides is None or 0 in shape:
-        for n in shape:
-            run *= n
-        return run, ()
-    outer: list[tuple[int, int]] = []
-    for stride, n in sorted(
-        ((s, n) for s, n in zip(strides, shape, strict=True) if n != 1), key=lambda axis: abs(axis[0])
-    ):
-        if not outer and stride == run * size:
-            run *= n
-        else:
-            outer.append((n, stride))
-    return run, tuple(reversed(outer))
-
-
-def _rows(a: DeviceArray, axes: int) -> Iterator[DeviceArray]:
-    """Yield each row as an array of its own."""
-    strides = a.strides or _c_strides(a.shape, SIZES[a.dtype])
-    kept = [axis for axis in range(len(a.shape)) if not axes >> axis & 1]
-    row = [axis for axis in range(len(a.shape)) if axes >> axis & 1]
-    shape, steps = tuple(a.shape[axis] for axis in row), tuple(strides[axis] for axis in row)
-    for index in np.ndindex(*(a.shape[axis] for axis in kept)):
-        start = sum(i * strides[axis] for i, axis in zip(index, kept, strict=True))
-        yield a._replace(pointer=a.pointer + start, shape=shape, strides=steps)
-
-
-def _c_strides(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
-    strides = []
-    for n in reversed(shape):
-        strides.append(size)
-        size *= n
-    return tuple(reversed(strides))

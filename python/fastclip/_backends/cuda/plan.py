@@ -30,25 +30,30 @@ class Plan:
         self._cp, self._device = cp, device
         self._kernels: dict[str, Any] = {}
         made = chunks.make(forms)
-        self._arrays = len(forms)
+        each = what != "list"
+        self._groups = len(made.counts) if each else 1
         chunk_count, lane_count = len(made.chunks), len(made.lanes) - 1
         self.round = max((ROUNDS[form.dtype] for form in forms), default=0.0)
-        each = what != "list"
         partial = records.STATISTICS if what == "measure" else records.TOTAL
         found = records.STATISTICS if what == "measure" else records.VERDICT
+        by_row = any(form.rows is not None for form in forms)
+        rounds = np.array([ROUNDS[form.dtype] for form in forms])
         self._tables = {
             "arrays": cp.zeros(max(len(forms), 1), np.uint64),
             "chunks": self._upload(made.chunks),
-            "firsts": self._upload(made.arrays if each else made.lanes),
+            "groups": self._upload(made.groups),
+            "firsts": self._upload(made.firsts if each else made.lanes),
             "counts": self._upload(made.counts),
-            "rounds": self._upload(np.array([ROUNDS[form.dtype] for form in forms])),
+            "rounds": self._upload(np.full(self._groups, self.round) if by_row else rounds),
             "partials": self._room(chunk_count if each else lane_count, partial),
-            "counters": self._room(len(forms) if each else 1, np.dtype(np.uint32)),
-            "verdicts": self._room(len(forms) if each else 1, found),
+            "counters": self._room(self._groups, np.dtype(np.uint32)),
+            "verdicts": self._room(self._groups, found),
         }
         self._argument = np.zeros((), records.PLAN)
         for name, table in self._tables.items():
             self._argument[name] = table.data.ptr
+        if not by_row:
+            self._argument["groups"] = 0
         self._argument["chunk_count"], self._argument["lane_count"] = chunk_count, lane_count
         self._pointers: NDArray[np.uint64] | None = None
         self._pinned: list[tuple[Any, Any]] = []
@@ -112,13 +117,41 @@ class Plan:
         """Launch what gathers statistics, wait, and return them."""
         partials, found = (np.uint64(self._tables[name].data.ptr) for name in ("partials", "verdicts"))
         self._launch("measure", self._grid, np.asarray(partials), np.asarray(found))
-        statistics: NDArray[Any] = self._tables["verdicts"].get().view(records.STATISTICS)[: self._arrays]
+        statistics: NDArray[Any] = self._tables["verdicts"].get().view(records.STATISTICS)[: self._groups]
         return statistics
+
+    def weighted_sum(self, verdicts: int, sums: NDArray[Any], steps: NDArray[Any], examples: int) -> None:
+        """Launch what adds examples, each times the coefficient in its verdict."""
+        uploaded = [self._upload(table) for table in (sums, steps)]
+        addresses = [np.asarray(np.uint64(table.data.ptr)) for table in uploaded]
+        self._launch(
+            "weighted_sum", self._grid, *addresses, np.asarray(np.uint64(verdicts)), np.asarray(np.uint32(examples))
+        )
+
+    @property
+    def verdicts(self) -> int:
+        """Where the verdicts are."""
+        return int(self._tables["verdicts"].data.ptr)
 
     def verdict(self) -> Any:
         """Wait for the verdict on the list and return it."""
         return self._tables["verdicts"].get().view(records.VERDICT)[0]
 
+
+def launch_rows(cp: Any, device: int, rows: NDArray[Any], request: NDArray[Any]) -> bool:
+    """Clip rows that fit into registers; False if these don't."""
+    size = int(rows["count"]) * (2, 2, 4, 8)[int(rows["dtype"])]
+    name, at_once = next(((n, k) for most, n, k in ROWS if size <= most), ("", 1))
+    if not name:
+        return False
+    blocks = BLOCKS * cp.cuda.Device().attributes["MultiProcessorCount"]
+    grid = max(1, min(blocks, -(-int(rows["rows"]) // at_once)))
+    modules.kernel(cp, name, device)((grid,), BLOCK, (rows, request))
+    return True
+
+
+#: the bytes of a row up to which a kernel serves, and how many rows a block has at a time
+ROWS = ((2048, "rows_warp", chunks.WARPS), (16384, "rows_block", 1), (65536, "rows_long", 1))
 
 KEPT = 64
 _plans: OrderedDict[Any, Plan] = OrderedDict()

@@ -27,7 +27,7 @@ VERDICT = np.dtype(
     ],
     align=True,
 )
-TABLES = ("arrays", "chunks", "firsts", "counts", "rounds", "partials", "counters", "verdicts")
+TABLES = ("arrays", "chunks", "groups", "firsts", "counts", "rounds", "partials", "counters", "verdicts")
 PLAN = np.dtype([*((table, "u8") for table in TABLES), ("chunk_count", "u4"), ("lane_count", "u4")], align=True)
 REQUEST = np.dtype(
     [
@@ -38,3 +38,4 @@ REQUEST = np.dtype(
     align=True,
 )
 BOUNDS = np.dtype([("lo", "f8"), ("hi", "f8")], align=True)
+ROWS = np.dtype([("data", "u8"), ("step", "i8"), ("rows", "u4"), ("count", "u4"), ("dtype", "u4")], align=True)

@@ -20,6 +20,8 @@ MODULES = {
     "reduce": ("norm_list", "norm_each"),
     "transform": ("scale", "clamp"),
     "measure": ("measure",),
+    "rows": ("rows_warp", "rows_block", "rows_long"),
+    "per_example": ("weighted_sum",),
 }
 
 

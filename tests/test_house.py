@@ -94,7 +94,7 @@ THIRD_PARTY = {
     "__main__": set(),
     "_foreign": {"numpy", "ml_dtypes"},
 }
-THIRD_PARTY |= {"_device": {"numpy", "cupy"}}
+THIRD_PARTY |= {"_device": {"numpy", "cupy", "ml_dtypes"}}
 THIRD_PARTY["torch"] = {"numpy", "ml_dtypes", "torch"}
 THIRD_PARTY |= {"_demo": {"numpy", "sklearn", "matplotlib", "rich"}}
 THIRD_PARTY["_bench"] = {"numpy", "scipy", "torch", "tensorflow", "jax", "optax", "numba", "thinc", "opacus"}

@@ -118,6 +118,15 @@ def fetch(a: DeviceArray) -> np.ndarray[Any, Any]:
     return (array.astype(np.uint32) << 16).view(np.float32) if brain else array
 
 
+def numpy_dtype(code: int) -> np.dtype[Any]:
+    """Return NumPy's dtype for one of the kernels'."""
+    if DTYPES[code] != "bfloat16":
+        return np.dtype(DTYPES[code])
+    import ml_dtypes
+
+    return np.dtype(ml_dtypes.bfloat16)
+
+
 def round_to(x: float, dtype: str) -> float:
     """Round a number to a dtype of the kernels, once."""
     if dtype == "bfloat16":  # by way of an f32 rounded to odd, as `_dtypes.rounded` explains; NumPy may not know it

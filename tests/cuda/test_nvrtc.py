@@ -14,8 +14,8 @@ from fastclip._backends.cuda.source import MODULES, OPTIONS, source
 ARCHS = (70, 75, 80, 86, 89, 90, 100, 103, 120)
 # What CuPy 14 puts behind a RawModule's own options, folders of headers left out: nothing is included.
 CUPY = ("--std=c++17", "-ftz=true", "--device-as-default-execution-space")
-# 65,536 registers of a multiprocessor over four blocks of 256 threads.
-BUDGET = 64
+# 65,536 registers of a multiprocessor over four blocks of 256 threads, or two.
+BUDGET = dict.fromkeys((kernel for kernels in MODULES.values() for kernel in kernels), 64) | {"rows_long": 128}
 NO_SPILLS = (80, 90)  # A100, H100 and H200
 SPILLS = 64  # bytes, elsewhere
 
@@ -46,7 +46,7 @@ def test_a_module_compiles(compiled, module, arch):
     used = nvrtc.resources(log)
     assert set(used) == set(MODULES[module])
     for kernel, of in used.items():
-        assert of["registers"] <= BUDGET, kernel
+        assert of["registers"] <= BUDGET[kernel], kernel
         assert of["spills"] <= (0 if arch in NO_SPILLS else SPILLS), kernel
 
 
@@ -65,16 +65,18 @@ def test_vectors_of_16_bytes_are_loaded_and_stored(compiled, tmp_path, arch):
     kernels = {}
     for module in MODULES:
         kernels |= disassemble(compiled(module, arch)[0], tmp_path)
+    assert set(kernels) == set(BUDGET)
     for kernel, code in kernels.items():
-        assert "LDG.E.128" in code, kernel
+        if kernel != "weighted_sum":  # a lane has one column, so that examples are added in their order
+            assert "LDG.E.128" in code, kernel
         # A load or store that could be of shared or local memory: an address whose space the compiler does not know.
         assert not re.search(r"\b(LD|ST)\.E\.(128|64)\b", code), kernel
-    for kernel in ("scale", "clamp"):
+    for kernel in ("scale", "clamp", "rows_warp", "rows_block", "rows_long"):
         assert "STG.E.128" in kernels[kernel]
 
 
 def test_f32_keeps_its_subnormal_numbers(compiled, tmp_path):
     """CuPy's -ftz=true reaches operators, not the instructions that are written out."""
-    for module in ("reduce", "transform", "measure"):
+    for module in MODULES:
         for kernel, code in disassemble(compiled(module, 90)[0], tmp_path).items():
             assert not re.search(r"\b(FMUL|FADD|FFMA|FSETP?)\.\S*FTZ", code), kernel

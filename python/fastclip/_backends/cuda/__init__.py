@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastclip._backends.cuda import layout, records, statistics
 from fastclip._backends.cuda.chunks import Form
 from fastclip._backends.cuda.plan import ROUNDS, Plan, launch_rows, plan_for
-from fastclip._device import DTYPES, DeviceArray, cupy, fetch, round_to
+from fastclip._device import DTYPES, DeviceArray, cupy, fetch, numpy_dtype, round_to
 from fastclip._rules import POLICIES, Rule
 
 
@@ -95,7 +95,7 @@ class Cuda:
         forms = tuple(layout.rows(a, (1 << len(a.shape)) - 2) for a in arrays)
         examples = arrays[0].shape[0]
         with self._bound(arrays, "each", forms) as (cp, plan):
-            norms = cp.empty((examples,), np.float64)
+            norms = cp.zeros((examples,), np.float64)  # an example without elements is in no chunk
             request = _request(limit, rule, norms.data.ptr)
             request["each"] = 1
             plan.norm(request)
@@ -106,6 +106,18 @@ class Cuda:
                 steps = np.array([form.rows[0][1] if form.rows else 0 for form in forms], np.int64)
                 adding.weighted_sum(plan.verdicts, np.array([s.data.ptr for s in sums], np.uint64), steps, examples)
         return norms
+
+    def clip_and_sum(self, function: str, arrays: list[DeviceArray], limit: float, rule: Rule) -> tuple[list[Any], Any]:
+        """Return the sums of clipped examples, in new arrays, and the examples' norms."""
+        for i, a in enumerate(arrays):
+            if layout.rows(a, (1 << len(a.shape)) - 2).outer:
+                raise ValueError(
+                    f"{function}: in entry {i} an example's elements are not adjacent; pass a contiguous copy."
+                )
+        cp = cupy()
+        with cp.cuda.Device(arrays[0].device):
+            sums = [cp.empty(a.shape[1:], numpy_dtype(a.dtype)) for a in arrays]
+        return sums, self.example_norms(arrays, sums, limit, rule)
 
     def clamp_list(self, arrays: Any, out: Any, lo: float, hi: float, vetted: bool) -> Any:
         """Clip each element to [lo, hi]; lo wins over hi."""

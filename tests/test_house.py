@@ -16,8 +16,12 @@ import buildfiles
 import pytest
 
 import fastclip
+import fastclip.cuda
+import fastclip.flwr
 import fastclip.keras
+import fastclip.optax
 import fastclip.tensorflow
+import fastclip.thinc
 import fastclip.torch
 from fastclip import _core
 
@@ -40,7 +44,7 @@ def name(path):
 
 PYTHON = sorted(PACKAGE.rglob("*.py"))
 CPP = files(".cpp", ".hpp")
-SOURCES = files(".py", ".pyi", ".cpp", ".hpp", ".cmake", "CMakeLists.txt", "Makefile", ".ci/run")
+SOURCES = files(".py", ".pyi", ".cpp", ".hpp", ".cu", ".cuh", ".cmake", "CMakeLists.txt", "Makefile", ".ci/run")
 TEXT = [*SOURCES, *files(".txt", ".md", ".toml", ".yaml", ".yml", ".json", ".csv", ".svg", "LICENSE")]
 
 
@@ -61,17 +65,21 @@ MAY_IMPORT = {
     "_errors": {"_dtypes"},
     "_layout": set(),
     "_overlap": {"_layout"},
+    "_device": {"_dlpack", "_dtypes", "_errors", "_overlap"},
+    "_dlpack": set(),
     "_foreign": {"_config", "_errors", "_layout"},
-    "_arrays": {"_dtypes", "_errors", "_foreign", "_layout", "_overlap"},
-    "_backends": {"_core", "_dtypes", "_layout", "_rules"},
+    "_arrays": {"_config", "_device", "_dtypes", "_errors", "_foreign", "_layout", "_overlap"},
+    "_backends": {"_core", "_device", "_dtypes", "_layout", "_rules"},
     "_config": {"_backends", "_core"},
-    "_api": {"_arrays", "_backends", "_config", "_dtypes", "_errors", "_layout", "_overlap", "_rules", *OPTIMIZERS},
+    "_api": {"_arrays", "_backends", "_config", "_device", "_dtypes", "_errors", "_layout", "_overlap", "_rules"}
+    | OPTIMIZERS,
     "_patch": {"_errors"},  # and the drop-ins, by name and when one is asked for
     "__init__": {"_api", "_config", "_patch"},
     "__main__": {"_cli"},
     "_cli": {"", "_bench", "_demo", "_patch"},
     "_bench": {"", "torch", "tensorflow"},
     "_demo": {""},
+    "cuda": {"_arrays", "_config", "_errors", "_rules"},
     "numpy": {"_api"},
     "flwr": {"_config", "_rules"},
     "optax": {"_config"},
@@ -88,6 +96,7 @@ THIRD_PARTY = {
     "__main__": set(),
     "_foreign": {"numpy", "ml_dtypes"},
 }
+THIRD_PARTY |= {"_device": {"numpy", "cupy", "ml_dtypes"}}
 THIRD_PARTY["torch"] = {"numpy", "ml_dtypes", "torch"}
 THIRD_PARTY |= {"thinc": {"numpy", "thinc"}, "optax": {"numpy", "jax", "optax"}}
 THIRD_PARTY["tensorflow"] = {"numpy", "tensorflow"}
@@ -207,8 +216,16 @@ def test_versions_are_equal():
 # ---- documentation
 
 PUBLIC = [n for n in fastclip.__all__ if n != "__version__"]
-DOCUMENTED = [(fastclip, n) for n in PUBLIC]
-DOCUMENTED += [(module, n) for module in (fastclip.torch, fastclip.tensorflow, fastclip.keras) for n in module.__all__]
+DROP_INS = (
+    fastclip.cuda,
+    fastclip.flwr,
+    fastclip.keras,
+    fastclip.optax,
+    fastclip.tensorflow,
+    fastclip.thinc,
+    fastclip.torch,
+)
+DOCUMENTED = [(module, n) for module in DROP_INS for n in module.__all__] + [(fastclip, n) for n in PUBLIC]
 
 
 def test_the_public_names_are_sorted_and_complete():

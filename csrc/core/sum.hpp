@@ -12,7 +12,7 @@
 
 namespace fastclip {
 
-constexpr double kInf = __builtin_huge_val();
+constexpr double kInf = __builtin_bit_cast(double, 0x7ff0000000000000ull);  // the one way that NVRTC has, too
 
 // Squares of f64 leave the range long before the norm does. A total outside [kSafeMin, kSafeMax] is taken again from
 // elements times 2^-600 or 2^600. Then the norm lies in [2^-100, 2^454] or below 2^150, no square or part of it

@@ -57,7 +57,7 @@ __all__ = [
     "show_config",
 ]
 
-_DROP_INS = ("flwr", "keras", "numpy", "optax", "tensorflow", "thinc", "torch")
+_DROP_INS = ("cuda", "flwr", "keras", "numpy", "optax", "tensorflow", "thinc", "torch")
 
 if not _TYPE_CHECKING:  # to a checker, a name that is in no module stays an error
 

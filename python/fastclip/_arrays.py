@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fastclip import _dtypes, _foreign, _overlap
+from fastclip import _device, _dtypes, _foreign, _overlap
+from fastclip._config import backend, gpu
 from fastclip._errors import show
 from fastclip._layout import Array
 
@@ -83,30 +84,47 @@ def leaves(function: str, name: str, tree: Any, depth: int = 0) -> Iterator[tupl
 
 def gather(function: str, argument: str, tree: Any, *, write: bool) -> list[Array]:
     """Collect the arrays of a container; for writing, make sure that no element is in two of them."""
-    return gather_named(function, argument, tree, write=write)[1]
+    return gather_entries(function, list(leaves(function, argument, tree)), write=write)
 
 
-def gather_named(
-    function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False
-) -> tuple[list[str], list[Array]]:
-    """Collect the arrays of a container, as `gather` does, and what an error calls them."""
-    entries = list(leaves(function, argument, tree))
+def gather_entries(
+    function: str, entries: list[tuple[str, Any]], *, write: bool, every_real: bool = False
+) -> list[Array]:
+    """Make plain arrays of named entries; for writing, make sure that no element is in two of them."""
     arrays = [plain(function, name, leaf, write=write, every_real=every_real) for name, leaf in entries]
-    names = [name for name, _ in entries]
     if write:
-        _overlap.check(function, names, arrays)
+        _overlap.check(function, [name for name, _ in entries], arrays)
         _foreign.written([leaf for _, leaf in entries])
-    return names, arrays
+    return arrays
+
+
+def gather_anywhere(
+    function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False
+) -> tuple[Any, list[str], list[Any]]:
+    """Collect the arrays of a container, all on the CPU or all on one GPU: the backend for them, their names, they."""
+    entries = list(leaves(function, argument, tree))
+    names = [name for name, _ in entries]
+    if not any(_device.is_on_gpu(leaf) for _, leaf in entries):
+        return backend, names, gather_entries(function, entries, write=write, every_real=every_real)
+    arrays = _device.gather(function, entries, write=write)
+    if write:
+        _foreign.written([leaf for _, leaf in entries])
+    return gpu(), names, arrays
 
 
 def gather_list(function: str, argument: str, t_list: Any) -> tuple[Any, list[Array]]:
     """Collect the arrays of a list for reading. Returns the list too, since an iterator can be read only once."""
+    t_list = settle(function, argument, a_list(function, argument, t_list))
+    return t_list, gather(function, argument, t_list, write=False)
+
+
+def a_list(function: str, argument: str, t_list: Any) -> Any:
+    """Return a list of arrays, or say that it is none."""
     if t_list is None or is_leaf(t_list):
         raise TypeError(
             f"{function}: {argument} is {show(t_list)}; expected a list of arrays. Write [{argument}] for one array."
         )
-    t_list = settle(function, argument, t_list)
-    return t_list, gather(function, argument, t_list, write=False)
+    return t_list
 
 
 def settle(function: str, name: str, tree: Any, depth: int = 0) -> Any:

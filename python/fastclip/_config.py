@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import Any
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastclip._backends import Backend
 from fastclip._backends.reference import Reference
+
+if TYPE_CHECKING:
+    from fastclip._backends.cuda import Cuda
 
 try:
     from fastclip import _core as core
@@ -136,8 +141,8 @@ def show_config() -> dict[str, Any]:
     """Return what fastclip runs on: backend, ISA, threads, versions, and how many calls were native.
 
     `calls["native"]` counts the calls that the native kernels served, `calls["reference"]` those of the reference
-    backend, and `calls["delegated"]` those handed to NumPy because fastclip has no kernel for the case. `recycling`
-    tells how many bytes of freed results may be kept, and how many are.
+    backend, `calls["cuda"]` those for arrays on a GPU, and `calls["delegated"]` those handed to NumPy because fastclip
+    has no kernel for the case. `recycling` tells how many bytes of freed results may be kept, and how many are.
 
     Example:
         >>> import fastclip
@@ -163,8 +168,10 @@ def show_config() -> dict[str, Any]:
         "calls": {
             "native": backend.calls() if native else 0,
             "reference": 0 if native else backend.calls(),
+            "cuda": gpu().calls() if gpu.cache_info().currsize else 0,
             "delegated": delegated["calls"],
         },
+        "gpu": _gpu_state(),
         "note": note,
     }
 
@@ -183,6 +190,26 @@ def _read_environment() -> None:
         if not recycling.strip().isdecimal():
             raise ValueError(f"FASTCLIP_RECYCLING={recycling}; expected a number of bytes, an integer >= 0.")
         _use_recycling("FASTCLIP_RECYCLING", int(recycling))
+
+
+def _gpu_state() -> str:
+    """Say what the GPU's backend stands on, without importing CuPy."""
+    for name in ("cupy-cuda13x", "cupy-cuda12x", "cupy"):
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        used = gpu.cache_info().currsize > 0
+        return f"{name} {version}, {'in use' if used else 'imported when the first GPU array is met'}"
+    return "no CuPy: pip install 'fastclip[cuda13]' or 'fastclip[cuda12]'"
+
+
+@functools.cache
+def gpu() -> Cuda:
+    """Return the backend for arrays on a GPU; it is imported when the first one is met."""
+    from fastclip._backends.cuda import Cuda
+
+    return Cuda()
 
 
 VERSION = "0.1.0"

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastclip import _errors
+from fastclip import _device, _errors
 from fastclip._api.results import results
-from fastclip._arrays import gather, gather_list, rebuild
+from fastclip._arrays import a_list, gather_anywhere, gather_list, rebuild
 from fastclip._config import backend
 from fastclip._rules import GLOBAL_NORM
 
@@ -15,8 +15,8 @@ _rules = {policy: backend.rule(record) for policy, record in GLOBAL_NORM.items()
 
 
 def clip_by_global_norm_(
-    t_list: Any, clip_norm: float, use_norm: float | None = None, *, nonfinite: str = "propagate"
-) -> float:
+    t_list: Any, clip_norm: float, use_norm: float | None = None, *, nonfinite: str = "propagate", out: Any = None
+) -> Any:
     """Clip arrays in place so that the norm of all their elements together is at most `clip_norm`.
 
     Every element is multiplied by clip_norm / norm if the norm is above `clip_norm`; otherwise nothing is written.
@@ -32,9 +32,14 @@ def clip_by_global_norm_(
         nonfinite: what NaN or infinity among the elements leads to. "propagate": finite elements become 0 and
             infinite ones NaN; with a NaN, all become NaN. "nan": all become NaN. "raise": FloatingPointError.
             "skip": nothing is written. "zero": they become 0, and the norm is that of the others.
+        out: a 0-d float64 array of CuPy's for the norm of arrays on a GPU, which is made anew otherwise.
+
+    Arrays on a GPU are CuPy's, and those that have DLPack or `__cuda_array_interface__`, all on one device; their
+    innermost elements must be adjacent. Nothing waits for the GPU, unless `nonfinite` is "raise".
 
     Returns:
-        The norm before clipping, exact to the last bits for every finite input; infinity if it is beyond f64.
+        The norm before clipping, exact to the last bits for every finite input (on a GPU a 0-d float64 array there,
+        within an ULP of float32); infinity if it is beyond f64.
 
     Raises:
         TypeError: an entry is no such array, or a number is none.
@@ -61,13 +66,22 @@ def clip_by_global_norm_(
     rule = _rules.get(nonfinite) if type(nonfinite) is str else None
     if rule is None:
         raise ValueError(f"clip_by_global_norm_: nonfinite is {nonfinite!r}; expected one of {', '.join(_rules)}.")
-    norm = backend.clip_list(t_list, None, limit, use_norm, rule, False)
+    norm = NotImplemented if out is not None else backend.clip_list(t_list, None, limit, use_norm, rule, False)
     if norm is NotImplemented:
-        arrays = gather("clip_by_global_norm_", "t_list", t_list, write=True)
-        norm = backend.clip_list(arrays, None, limit, use_norm, rule, True)
+        chosen, _, arrays = gather_anywhere("clip_by_global_norm_", "t_list", t_list, write=True)
+        if chosen is not backend:
+            norm_to = _device.norm_to("clip_by_global_norm_", out, arrays)
+            norm = chosen.clip_list(arrays, None, limit, use_norm, GLOBAL_NORM[nonfinite], True, norm_to)
+        elif out is not None:
+            raise TypeError(
+                f"clip_by_global_norm_: out is {_errors.show(out)}, but the arrays are in the CPU's memory, where the "
+                "norm is returned as a float; leave it out."
+            )
+        else:
+            norm = backend.clip_list(arrays, None, limit, use_norm, rule, True)
     if norm is None:
         _errors.nonfinite("clip_by_global_norm_")
-    return norm  # type: ignore[no-any-return]
+    return norm
 
 
 def clip_by_global_norm(
@@ -109,7 +123,7 @@ def clip_by_global_norm(
     return (list(clipped) if isinstance(clipped, tuple) else clipped), norm
 
 
-def global_norm(t_list: Any, name: str | None = None) -> float:
+def global_norm(t_list: Any, name: str | None = None) -> Any:
     """Compute the L2 norm of all elements of a list of arrays.
 
     Args:
@@ -119,7 +133,8 @@ def global_norm(t_list: Any, name: str | None = None) -> float:
 
     Returns:
         The norm, exact to the last bits for every finite input (a Python float, so that dividing a float32 array by
-        it stays float32); infinity if it is beyond f64 or an element is infinite, NaN if one is NaN, 0.0 for nothing.
+        it stays float32; for arrays on a GPU a 0-d float64 array there, within an ULP of float32); infinity if it is
+        beyond f64 or an element is infinite, NaN if one is NaN, 0.0 for nothing.
 
     Raises:
         TypeError: an entry is no such array.
@@ -133,5 +148,8 @@ def global_norm(t_list: Any, name: str | None = None) -> float:
     """
     norm = backend.norm_list(t_list) if type(t_list) in (list, tuple, dict) else NotImplemented
     if norm is NotImplemented:
-        norm = backend.norm_list(gather_list("global_norm", "t_list", t_list)[1])
-    return norm  # type: ignore[no-any-return]
+        chosen, _, arrays = gather_anywhere(
+            "global_norm", "t_list", a_list("global_norm", "t_list", t_list), write=False
+        )
+        norm = chosen.norm_list(arrays)
+    return norm

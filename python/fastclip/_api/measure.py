@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastclip._arrays import gather
+from fastclip._arrays import gather, gather_anywhere
 from fastclip._config import backend
 
 
@@ -37,7 +37,7 @@ class Measurement:
 
 
 def measure(t_list: Any) -> Measurement:
-    """Measure an array or a list of arrays in one read.
+    """Measure an array or a list of arrays in one read. For arrays on a GPU, it waits for the result.
 
     Args:
         t_list: an array, or a list, tuple, (nested) dict or iterable of arrays, as for `clip_by_global_norm`; None
@@ -56,16 +56,20 @@ def measure(t_list: Any) -> Measurement:
         >>> m.norms, m.zeros, m.nonfinite, m.first_nonfinite
         ((3.0, inf), 1, 1, (1, (1,)))
     """
+    chosen: Any = backend
     result = backend.measure_list(t_list) if type(t_list) in (list, tuple, dict) else NotImplemented
     if result is NotImplemented:
-        t_list = gather("measure", "t_list", t_list, write=False)
-        result = backend.measure_list(t_list)
+        chosen, _, t_list = gather_anywhere("measure", "t_list", t_list, write=False)
+        result = chosen.measure_list(t_list)
     norm, sum_abs, max_abs, each = result
     norms, _, _, nonfinite, zeros = zip(*each, strict=True) if each else ((), (), (), (), ())
     first = next((i for i, count in enumerate(nonfinite) if count), None)
     place = None
     if first is not None:
-        array = gather("measure", "t_list", t_list, write=False)[first]
+        if chosen is backend:
+            array = gather("measure", "t_list", t_list, write=False)[first]
+        else:
+            array = chosen.fetch(t_list[first])
         place = (first, tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0]))
     return Measurement(
         norm=norm,

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from fastclip import _errors
+from fastclip import _device, _errors
 from fastclip._api.results import results
-from fastclip._arrays import gather, like, one_array
+from fastclip._arrays import gather_anywhere, like, one_array
 from fastclip._config import backend
 from fastclip._layout import Array, once
-from fastclip._rules import AVERAGE_NORM, TENSOR_NORM
+from fastclip._rules import AVERAGE_NORM, TENSOR_NORM, Rule
 
 _tensor = {place: backend.rule(record) for place, record in TENSOR_NORM.items()}
 _average = {place: backend.rule(record) for place, record in AVERAGE_NORM.items()}
@@ -48,12 +48,13 @@ def clip_by_norm_(t: Any, clip_norm: float, axes: Any = None) -> None:
     """
     limit = _errors.limit("clip_by_norm_", "clip_norm", clip_norm)
     if axes is None:
-        _each_in_place("clip_by_norm_", t, limit, _tensor["in place"])
+        _each_in_place("clip_by_norm_", t, limit, TENSOR_NORM, _tensor)
         return
-    arrays = gather("clip_by_norm_", "t", t, write=True)
-    masks = {id(a): _axes_mask("clip_by_norm_", axes, a.ndim) for a in arrays}
-    for a in once(arrays):
-        backend.clip_rows(a, None, masks[id(a)], limit, _tensor["in place"])
+    chosen, _, arrays = gather_anywhere("clip_by_norm_", "t", t, write=True)
+    masks = {id(a): _axes_mask("clip_by_norm_", axes, len(a.shape)) for a in arrays}
+    rule = _tensor["in place"] if chosen is backend else TENSOR_NORM["in place"]
+    for a in once(arrays) if chosen is backend else _device.once(arrays):
+        chosen.clip_rows(a, None, masks[id(a)], limit, rule)
 
 
 def clip_by_norm(t: Any, clip_norm: float, axes: Any = None, name: str | None = None) -> Any:
@@ -108,7 +109,7 @@ def clip_by_average_norm_(t: Any, clip_norm: float) -> None:
         array([3., 4.])
     """
     limit = _errors.limit("clip_by_average_norm_", "clip_norm", clip_norm)
-    _each_in_place("clip_by_average_norm_", t, limit, _average["in place"])
+    _each_in_place("clip_by_average_norm_", t, limit, AVERAGE_NORM, _average)
 
 
 def clip_by_average_norm(t: Any, clip_norm: float, name: str | None = None) -> Any:
@@ -137,9 +138,11 @@ def _each(array: Array, limit: float, rule: Any) -> Array:
     return out[0]
 
 
-def _each_in_place(function: str, t: Any, limit: float, rule: Any) -> None:
-    if backend.clip_each(t, None, limit, rule, False) is NotImplemented:
-        backend.clip_each(gather(function, "t", t, write=True), None, limit, rule, True)
+def _each_in_place(function: str, t: Any, limit: float, records: dict[str, Rule], compiled: dict[str, Any]) -> None:
+    if backend.clip_each(t, None, limit, compiled["in place"], False) is NotImplemented:
+        chosen, _, arrays = gather_anywhere(function, "t", t, write=True)
+        rule = compiled["in place"] if chosen is backend else records["in place"]
+        chosen.clip_each(arrays, None, limit, rule, True)
 
 
 def _axes_mask(function: str, axes: Any, ndim: int) -> int:

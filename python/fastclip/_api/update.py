@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from fastclip import _errors, _overlap
-from fastclip._arrays import gather_named
+from fastclip._arrays import gather_entries, leaves
 from fastclip._config import backend
 from fastclip._layout import Array, memory_key
 from fastclip._rules import GLOBAL_NORM
@@ -75,9 +75,12 @@ def _refuse(message: str) -> NoReturn:
 
 def _pair(new: Any, old: Any) -> tuple[list[Array], list[Array]]:
     """Gather both, each array beside its counterpart, and refuse what can't be combined."""
-    names, now = gather_named(_FUNCTION, "new", new, write=True)
-    old_names, was = gather_named(_FUNCTION, "old", old, write=False)
-    places, before = [name[3:] for name in names], {name[3:]: array for name, array in zip(old_names, was, strict=True)}
+    new_entries, old_entries = list(leaves(_FUNCTION, "new", new)), list(leaves(_FUNCTION, "old", old))
+    now = gather_entries(_FUNCTION, new_entries, write=True)
+    was = gather_entries(_FUNCTION, old_entries, write=False)
+    names = [name for name, _ in new_entries]
+    places = [name[3:] for name in names]
+    before = {name[3:]: array for (name, _), array in zip(old_entries, was, strict=True)}
     for place in [*places, *before]:
         if (place in before) != (place in places):
             have, lack = ("old", "new") if place in before else ("new", "old")

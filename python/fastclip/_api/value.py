@@ -10,7 +10,7 @@ import numpy as np
 from fastclip import _dtypes, _errors
 from fastclip._api import bounds
 from fastclip._api.results import results
-from fastclip._arrays import gather_named, like, one_array
+from fastclip._arrays import gather_anywhere, like, one_array
 from fastclip._config import backend, delegated
 from fastclip._layout import Array
 
@@ -45,7 +45,10 @@ def clip_by_value_(t: Any, clip_value_min: float, clip_value_max: float) -> None
     hi = _errors.real("clip_by_value_", "clip_value_max", clip_value_max)
     if backend.clamp_list(t, None, lo, hi, False) is not NotImplemented:
         return
-    names, arrays = gather_named("clip_by_value_", "t", t, write=True, every_real=True)
+    chosen, names, arrays = gather_anywhere("clip_by_value_", "t", t, write=True, every_real=True)
+    if chosen is not backend:
+        chosen.clamp_list(arrays, None, lo, hi, True)
+        return
     native = [a for a in arrays if _dtypes.supported(a.dtype)]
     others = [(name, a) for name, a in zip(names, arrays, strict=True) if not _dtypes.supported(a.dtype)]
     limits = [_numbers("clip_by_value_", clip_value_min, clip_value_max, name, a.dtype) for name, a in others]

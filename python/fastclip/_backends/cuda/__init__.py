@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The GPU's backend: CUDA kernels, compiled and launched by CuPy. It takes lists of `DeviceArray`.
+
+A call launches a norm kernel and a scale kernel on the current stream, whatever the number of arrays, and waits for
+nothing: the coefficient stays on the device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastclip._backends.cuda import layout, records, statistics
+from fastclip._backends.cuda.chunks import Form
+from fastclip._backends.cuda.plan import ROUNDS, Plan, launch_rows, plan_for
+from fastclip._device import DTYPES, DeviceArray, cupy, fetch, numpy_dtype, round_to
+from fastclip._rules import POLICIES, Rule
+
+
+class Cuda:
+    """Served by the kernels in `fastclip/_cuda`."""
+
+    name = "cuda"
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def calls(self) -> int:
+        """Return how many calls this backend has served."""
+        return self._calls
+
+    def rule(self, record: Rule) -> Rule:
+        """Return the record itself: kernels take its fields."""
+        return record
+
+    def clip_list(
+        self, arrays: Any, out: Any, limit: float, use_norm: float | None, rule: Rule, vetted: bool, norm_to: Any = None
+    ) -> Any:
+        """Clip by the norm of all elements; return it as a 0-d array on the device (`norm_to`, or a new one)."""
+        with self._bound(arrays, "list") as (cp, plan):
+            norm = cp.empty((), np.float64) if norm_to is None else norm_to
+            request = _request(limit, rule, norm.data.ptr)
+            request["round"] = plan.round
+            if use_norm is not None:
+                request["use_norm"] = use_norm
+                request["reads"] = rule.nonfinite in ("raise", "skip", "zero")
+            plan.norm(request)
+            plan.scale(request)
+            if rule.nonfinite == "raise" and plan.verdict()["nonfinite"]:
+                return None
+        return norm
+
+    def clip_each(self, arrays: Any, out: Any, limit: float, rule: Rule, vetted: bool) -> Any:
+        """Clip each array by its own norm."""
+        with self._bound(arrays, "each") as (_, plan):
+            request = _request(limit, rule, 0)
+            request["each"] = 1
+            plan.norm(request)
+            plan.scale(request)
+
+    def clip_rows(self, array: Any, out: Any, axes: int, limit: float, rule: Rule) -> Any:
+        """Clip one array, each row (along the axes whose bit is set) by its own norm."""
+        form = layout.rows(array, axes)
+        if 0 in array.shape:
+            return
+        if form.outer or form.rows is None or len(form.rows) > 1 or not self._clip_short_rows(array, form, limit, rule):
+            self._clip_groups([array], (form,), limit, rule)
+
+    def _clip_short_rows(self, array: DeviceArray, form: Form, limit: float, rule: Rule) -> bool:
+        cp = cupy()
+        rows = np.zeros((), records.ROWS)
+        ((rows["rows"], rows["step"]),) = form.rows or ((1, 0),)
+        rows["data"], rows["count"], rows["dtype"] = array.pointer, form.run, array.dtype
+        request = _request(limit, rule, 0)
+        request["round"] = ROUNDS[array.dtype]
+        with self._ordered([array]):
+            done = launch_rows(cp, array.device, rows, request)
+        self._calls += done
+        return done
+
+    def _clip_groups(self, arrays: list[DeviceArray], forms: tuple[Form, ...], limit: float, rule: Rule) -> None:
+        with self._bound(arrays, "each", forms) as (_, plan):
+            request = _request(limit, rule, 0)
+            request["each"] = 1
+            plan.norm(request)
+            plan.scale(request)
+
+    def example_norms(self, arrays: list[DeviceArray], sums: Any, limit: float, rule: Rule) -> Any:
+        """Return the norm of each example over all arrays (axis 0 counts them); fill `sums`, unless None."""
+        forms = tuple(layout.rows(a, (1 << len(a.shape)) - 2) for a in arrays)
+        examples = arrays[0].shape[0]
+        with self._bound(arrays, "each", forms) as (cp, plan):
+            norms = cp.zeros((examples,), np.float64)  # an example without elements is in no chunk
+            request = _request(limit, rule, norms.data.ptr)
+            request["each"] = 1
+            plan.norm(request)
+            if sums is not None:
+                one = tuple(form._replace(rows=None) for form in forms)
+                adding = plan_for(cp, one, "list", arrays[0].device, cp.cuda.get_current_stream().ptr)
+                adding.bind([a.pointer for a in arrays])
+                steps = np.array([form.rows[0][1] if form.rows else 0 for form in forms], np.int64)
+                adding.weighted_sum(plan.verdicts, np.array([s.data.ptr for s in sums], np.uint64), steps, examples)
+        return norms
+
+    def clip_and_sum(self, function: str, arrays: list[DeviceArray], limit: float, rule: Rule) -> tuple[list[Any], Any]:
+        """Return the sums of clipped examples, in new arrays, and the examples' norms."""
+        for i, a in enumerate(arrays):
+            if layout.rows(a, (1 << len(a.shape)) - 2).outer:
+                raise ValueError(
+                    f"{function}: in entry {i} an example's elements are not adjacent; pass a contiguous copy."
+                )
+        cp = cupy()
+        with cp.cuda.Device(arrays[0].device):
+            sums = [cp.empty(a.shape[1:], numpy_dtype(a.dtype)) for a in arrays]
+        return sums, self.example_norms(arrays, sums, limit, rule)
+
+    def clamp_list(self, arrays: Any, out: Any, lo: float, hi: float, vetted: bool) -> Any:
+        """Clip each element to [lo, hi]; lo wins over hi."""
+        bounds = []
+        for dtype in DTYPES:
+            pair = np.zeros((), records.BOUNDS)
+            pair["lo"], pair["hi"] = round_to(lo, dtype), round_to(hi, dtype)
+            bounds.append(pair)
+        with self._bound(arrays, "list") as (_, plan):
+            plan.clamp(bounds)
+
+    def norm_list(self, arrays: Any) -> Any:
+        """Return the norm of all elements as a 0-d array on the device."""
+        with self._bound(arrays, "list") as (cp, plan):
+            norm = cp.empty((), np.float64)
+            plan.norm(_request(math.inf, Rule(), norm.data.ptr))
+        return norm
+
+    def norm_and_coef(self, arrays: Any, limit: float, rule: Rule) -> Any:
+        """Return the norm and what elements would be multiplied with, both on the device; nothing is written."""
+        with self._bound(arrays, "list") as (cp, plan):
+            norm, coefficient = cp.empty((), np.float64), cp.empty((), np.float32)
+            request = _request(limit, rule, norm.data.ptr)
+            request["coefficient"], request["round"] = coefficient.data.ptr, plan.round
+            plan.norm(request)
+        return norm, coefficient
+
+    def measure_list(self, arrays: Any) -> Any:
+        """Wait for the statistics of each array, and add those of the list."""
+        with self._bound(arrays, "measure") as (_, plan):
+            return statistics.of_list(plan.measure())
+
+    def fetch(self, array: DeviceArray) -> NDArray[Any]:
+        """Wait for an array and copy it to the CPU."""
+        with cupy().cuda.Device(array.device):
+            return fetch(array)
+
+    @contextlib.contextmanager
+    def _bound(
+        self, arrays: list[DeviceArray], what: str, forms: tuple[Form, ...] | None = None
+    ) -> Iterator[tuple[Any, Plan]]:
+        """Find the plan for a list on the current stream, its addresses in place; nobody else may launch with it."""
+        self._calls += 1
+        with self._ordered(arrays) as (cp, stream):
+            plan = plan_for(cp, forms or layout.forms(arrays), what, arrays[0].device, stream.ptr)
+            with plan.lock:
+                plan.bind([a.pointer for a in arrays])
+                yield cp, plan
+
+    @contextlib.contextmanager
+    def _ordered(self, arrays: list[DeviceArray]) -> Iterator[tuple[Any, Any]]:
+        """Have the current stream wait for those that wrote the arrays, and these for what is launched meanwhile."""
+        cp = cupy()
+        with cp.cuda.Device(arrays[0].device):
+            stream = cp.cuda.get_current_stream()
+            others = {a.stream for a in arrays if a.stream is not None} - {stream.ptr or 1}
+            for other in others:
+                stream.wait_event(cp.cuda.ExternalStream(other).record())
+            yield cp, stream
+            for other in others:
+                cp.cuda.ExternalStream(other).wait_event(stream.record())
+
+
+def _request(limit: float, rule: Rule, norm: int) -> NDArray[Any]:
+    request = np.zeros((), records.REQUEST)
+    request["norm"], request["limit"], request["use_norm"], request["slack"] = norm, limit, -1.0, rule.slack
+    request["policy"], request["average"], request["reads"] = POLICIES.index(rule.nonfinite), rule.average, 1
+    return request

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What stays on the device from one call to the next: chunks, room for partial sums, the verdict."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastclip._backends.cuda import chunks, modules, records
+from fastclip._backends.cuda.chunks import Form
+
+BLOCK = (32 * chunks.WARPS,)
+BLOCKS = 4  # of a multiprocessor: __launch_bounds__ of the kernels
+ROUNDS = (2.0**-24, 2.0**-24, 2.0**-24, 2.0**-53)  # by dtype
+PINNED = 4  # uploads of addresses that may be under way
+
+
+class Plan:
+    """The device side of one list, by its sizes and dtypes; only addresses change. For one stream of one device.
+
+    What is reckoned: one verdict for the list ("list"), or one ("each") or statistics ("measure") for each array.
+    """
+
+    def __init__(self, cp: Any, forms: tuple[Form, ...], what: str, device: int) -> None:
+        self.lock = threading.Lock()
+        self._cp, self._device = cp, device
+        self._kernels: dict[str, Any] = {}
+        made = chunks.make(forms)
+        each = what != "list"
+        self._groups = len(made.counts) if each else 1
+        chunk_count, lane_count = len(made.chunks), len(made.lanes) - 1
+        self.round = max((ROUNDS[form.dtype] for form in forms), default=0.0)
+        partial = records.STATISTICS if what == "measure" else records.TOTAL
+        found = records.STATISTICS if what == "measure" else records.VERDICT
+        by_row = any(form.rows is not None for form in forms)
+        rounds = np.array([ROUNDS[form.dtype] for form in forms])
+        self._tables = {
+            "arrays": cp.zeros(max(len(forms), 1), np.uint64),
+            "chunks": self._upload(made.chunks),
+            "groups": self._upload(made.groups),
+            "firsts": self._upload(made.firsts if each else made.lanes),
+            "counts": self._upload(made.counts),
+            "rounds": self._upload(np.full(self._groups, self.round) if by_row else rounds),
+            "partials": self._room(chunk_count if each else lane_count, partial),
+            "counters": self._room(self._groups, np.dtype(np.uint32)),
+            "verdicts": self._room(self._groups, found),
+        }
+        self._argument = np.zeros((), records.PLAN)
+        for name, table in self._tables.items():
+            self._argument[name] = table.data.ptr
+        if not by_row:
+            self._argument["groups"] = 0
+        self._argument["chunk_count"], self._argument["lane_count"] = chunk_count, lane_count
+        self._pointers: NDArray[np.uint64] | None = None
+        self._pinned: list[tuple[Any, Any]] = []
+        self._uploads = 0
+        blocks = BLOCKS * cp.cuda.Device().attributes["MultiProcessorCount"]
+        by_chunks = -(-chunk_count // chunks.WARPS)
+        self._grid = max(1, min(blocks, by_chunks))
+        self._norm_grid = self._grid if each else max(1, min(blocks, lane_count))
+
+    def _room(self, count: int, dtype: np.dtype[Any]) -> Any:
+        return self._cp.zeros(max(count, 1) * dtype.itemsize, np.uint8)
+
+    def _upload(self, table: NDArray[Any]) -> Any:
+        raw = np.ascontiguousarray(table).view(np.uint8).reshape(-1)
+        return self._cp.asarray(raw if raw.size else np.zeros(8, np.uint8))
+
+    def bind(self, pointers: list[int]) -> bool:
+        """Put the arrays' addresses on the device, on the current stream; False if they are there."""
+        new = np.array(pointers, np.uint64)
+        if self._pointers is not None and np.array_equal(new, self._pointers):
+            return False
+        if new.size:
+            self._copy(new)
+        self._pointers = new
+        return True
+
+    def _copy(self, pointers: NDArray[np.uint64]) -> None:
+        """Copy through pinned memory, so that nobody waits; what is written there again has been copied before."""
+        cp = self._cp
+        if len(self._pinned) < PINNED:
+            self._pinned.append((cp.cuda.alloc_pinned_memory(pointers.nbytes), cp.cuda.Event(disable_timing=True)))
+        memory, copied = self._pinned[self._uploads % PINNED]
+        copied.synchronize()
+        staged = np.frombuffer(memory, np.uint64, pointers.size)
+        staged[:] = pointers
+        stream = cp.cuda.get_current_stream()
+        self._tables["arrays"].data.copy_from_host_async(staged.ctypes.data, pointers.nbytes, stream)
+        copied.record(stream)
+        self._uploads += 1
+
+    def _launch(self, name: str, grid: int, *arguments: Any) -> None:
+        kernel = self._kernels.get(name)
+        if kernel is None:
+            kernel = self._kernels[name] = modules.kernel(self._cp, name, self._device)
+        kernel((grid,), BLOCK, (self._argument, *arguments))
+
+    def norm(self, request: NDArray[Any]) -> None:
+        """Launch what makes the verdicts."""
+        name = "norm_each" if request["each"] else "norm_list"
+        self._launch(name, self._norm_grid if request["reads"] else 1, request)
+
+    def scale(self, request: NDArray[Any]) -> None:
+        """Launch what applies the verdicts."""
+        self._launch("scale", self._grid, request)
+
+    def clamp(self, bounds: list[NDArray[Any]]) -> None:
+        """Launch what applies bounds, one pair for each dtype."""
+        self._launch("clamp", self._grid, *bounds)
+
+    def measure(self) -> NDArray[Any]:
+        """Launch what gathers statistics, wait, and return them."""
+        partials, found = (np.uint64(self._tables[name].data.ptr) for name in ("partials", "verdicts"))
+        self._launch("measure", self._grid, np.asarray(partials), np.asarray(found))
+        statistics: NDArray[Any] = self._tables["verdicts"].get().view(records.STATISTICS)[: self._groups]
+        return statistics
+
+    def weighted_sum(self, verdicts: int, sums: NDArray[Any], steps: NDArray[Any], examples: int) -> None:
+        """Launch what adds examples, each times the coefficient in its verdict."""
+        uploaded = [self._upload(table) for table in (sums, steps)]
+        addresses = [np.asarray(np.uint64(table.data.ptr)) for table in uploaded]
+        self._launch(
+            "weighted_sum", self._grid, *addresses, np.asarray(np.uint64(verdicts)), np.asarray(np.uint32(examples))
+        )
+
+    @property
+    def verdicts(self) -> int:
+        """Where the verdicts are."""
+        return int(self._tables["verdicts"].data.ptr)
+
+    def verdict(self) -> Any:
+        """Wait for the verdict on the list and return it."""
+        return self._tables["verdicts"].get().view(records.VERDICT)[0]
+
+
+def launch_rows(cp: Any, device: int, rows: NDArray[Any], request: NDArray[Any]) -> bool:
+    """Clip rows that fit into registers; False if these don't."""
+    size = int(rows["count"]) * (2, 2, 4, 8)[int(rows["dtype"])]
+    name, at_once = next(((n, k) for most, n, k in ROWS if size <= most), ("", 1))
+    if not name:
+        return False
+    blocks = BLOCKS * cp.cuda.Device().attributes["MultiProcessorCount"]
+    grid = max(1, min(blocks, -(-int(rows["rows"]) // at_once)))
+    modules.kernel(cp, name, device)((grid,), BLOCK, (rows, request))
+    return True
+
+
+#: the bytes of a row up to which a kernel serves, and how many rows a block has at a time
+ROWS = ((2048, "rows_warp", chunks.WARPS), (16384, "rows_block", 1), (65536, "rows_long", 1))
+
+KEPT = 64
+_plans: OrderedDict[Any, Plan] = OrderedDict()
+_lock = threading.Lock()
+
+
+def plan_for(cp: Any, forms: tuple[Form, ...], what: str, device: int, stream: int) -> Plan:
+    """Find the plan of a list or make it. Streams don't share one, since they would share its partial sums."""
+    key = (id(cp), forms, what, device, stream)
+    with _lock:
+        plan = _plans.get(key)
+        if plan is None:
+            plan = _plans[key] = Plan(cp, forms, what, device)
+            if len(_plans) > KEPT:
+                _plans.popitem(last=False)
+        else:
+            _plans.move_to_end(key)
+    return plan

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is handed to kernels by value or in tables: the structures of `_cuda/common.cuh`, field by field."""
+
+from __future__ import annotations
+
+import numpy as np
+
+CHUNK = np.dtype([("start", "i8"), ("array", "u4"), ("count", "u2"), ("dtype", "u1"), ("repeat", "u1")], align=True)
+TOTAL = np.dtype([("hi", "f8"), ("lo", "f8"), ("level", "u4"), ("nonfinite", "u4")], align=True)
+STATISTICS = np.dtype(
+    [
+        ("squares", TOTAL),
+        *((field, "f8") for field in ("magnitudes", "rest", "largest")),
+        *((field, "u8") for field in ("nonfinite", "zeros")),
+    ],
+    align=True,
+)
+VERDICT = np.dtype(
+    [
+        ("clip", "?"),
+        ("plain", "f8"),
+        ("pre", "f8"),
+        ("factor", "f8"),
+        ("norm", "f8"),
+        ("drop", "u4"),
+        ("nonfinite", "u4"),
+    ],
+    align=True,
+)
+TABLES = ("arrays", "chunks", "groups", "firsts", "counts", "rounds", "partials", "counters", "verdicts")
+PLAN = np.dtype([*((table, "u8") for table in TABLES), ("chunk_count", "u4"), ("lane_count", "u4")], align=True)
+REQUEST = np.dtype(
+    [
+        *((field, "u8") for field in ("norm", "coefficient")),
+        *((field, "f8") for field in ("limit", "use_norm", "slack", "round")),
+        *((field, "u4") for field in ("policy", "average", "each", "reads")),
+    ],
+    align=True,
+)
+BOUNDS = np.dtype([("lo", "f8"), ("hi", "f8")], align=True)
+ROWS = np.dtype([("data", "u8"), ("step", "i8"), ("rows", "u4"), ("count", "u4"), ("dtype", "u4")], align=True)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""As much of CuPy as fastclip uses, over NumPy's memory: kernels run in the emulator, and launches are recorded."""
+
+import ctypes
+import types
+
+import build
+import numpy as np
+
+empty_fill = 0xFF  # NaN in every dtype: results that nobody writes are seen
+
+
+class _Memory:
+    def __init__(self, array):
+        self._array, self.ptr = array, array.ctypes.data
+
+    def copy_from_host_async(self, source, size, stream):
+        cuda.uploads += 1
+        ctypes.memmove(self.ptr, source, size)
+
+
+class ndarray:
+    """An array on the device. Its elements are to be had by `get()` alone."""
+
+    def __init__(self, array, device=0):
+        self._array = array
+        self.data, self.shape, self.strides = _Memory(array), array.shape, array.strides
+        self.dtype, self.size, self.ndim, self.nbytes = array.dtype, array.size, array.ndim, array.nbytes
+        self.flags = array.flags
+        self.device = types.SimpleNamespace(id=device)
+
+    def get(self):
+        cuda.synchronizations += 1
+        return self._array.copy()
+
+    def __float__(self):
+        return float(self.get())
+
+    def __dlpack__(self, **_):
+        raise AssertionError("CuPy's arrays are read directly")
+
+    def __dlpack_device__(self):
+        return (2, self.device.id)
+
+
+def asarray(a, dtype=None):
+    """Copy to the device, layout kept."""
+    return a if isinstance(a, ndarray) else ndarray(np.array(a, dtype=dtype, order="K"))
+
+
+def view(a):
+    """An array over the very memory of a NumPy array."""
+    return ndarray(a)
+
+
+def empty(shape, dtype=float):
+    array = np.empty(shape, dtype)
+    array.reshape(-1).view(np.uint8)[...] = empty_fill
+    cuda.allocations += 1
+    return ndarray(array)
+
+
+def zeros(shape, dtype=float):
+    cuda.allocations += 1
+    return ndarray(np.zeros(shape, dtype))
+
+
+class RawKernel:
+    """A kernel, launched as by cuLaunchKernel."""
+
+    def __init__(self, module, name):
+        self._module, self.name = module, name
+
+    def __call__(self, grid, block, args):
+        assert len(grid) == len(block) == 1
+        for a in args:  # what real CuPy passes by value
+            assert isinstance(a, np.ndarray)
+            assert a.size == 1
+        cuda.launches.append((self.name, grid[0], block[0], cuda.stream.ptr))
+        self._module.launch(self.name, grid[0], block[0], args, workers=cuda.workers, seed=cuda.seed)
+
+
+class RawModule:
+    """A module, compiled by g++ when CuPy would call NVRTC."""
+
+    def __init__(self, *, code, options):
+        assert options == ("-fmad=false",)
+        self._code, self._module = code, None
+
+    def compile(self):
+        if self._module is None:
+            cuda.compilations += 1
+            self._module = build.Module(self._code)
+
+    def get_function(self, name):
+        assert name in self._module.names
+        return RawKernel(self._module, name)
+
+
+class _Device:
+    def __init__(self, id=0):
+        self.id = id
+        self.attributes = {"MultiProcessorCount": cuda.multiprocessors}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+class _Stream:
+    def __init__(self, ptr=0):
+        self.ptr = ptr
+
+    def wait_event(self, event):
+        cuda.waits.append((self.ptr, event.stream))
+
+    def record(self):
+        event = _Event()
+        event.record(self)
+        return event
+
+
+class _Event:
+    def __init__(self, **_):
+        self.stream = None
+
+    def record(self, stream):
+        self.stream = stream.ptr
+
+    def synchronize(self):
+        pass
+
+
+def _memcpy(to, source, size, kind):
+    assert kind == 2  # device to host
+    cuda.synchronizations += 1
+    ctypes.memmove(to, source, size)
+
+
+class _Cuda:
+    """The state of the fake, and CuPy's names for it."""
+
+    def __init__(self):
+        self.Device, self.Event, self.ExternalStream = _Device, _Event, _Stream
+        self.runtime = types.SimpleNamespace(
+            pointerGetAttributes=lambda pointer: types.SimpleNamespace(device=0), getDevice=lambda: 0, memcpy=_memcpy
+        )
+        self.compilations = 0
+        self.reset()
+
+    def reset(self):
+        self.launches, self.waits = [], []
+        self.allocations = self.uploads = self.synchronizations = 0
+        self.seed, self.workers, self.multiprocessors = 0, 1, 2
+        self.stream = _Stream()
+
+    def get_current_stream(self):
+        return self.stream
+
+    def alloc_pinned_memory(self, size):
+        return bytearray(size)
+
+
+cuda = _Cuda()

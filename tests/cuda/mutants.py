@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Seeded defects: what a person could get wrong, and what has to notice it.
+
+What no CPU shows, and so is not here: the fence after a counter (the one before it orders as much in ThreadSanitizer's
+eyes), the instructions of ptx.cuh, and how many blocks a chip holds at a time.
+"""
+
+import os
+from typing import NamedTuple
+
+LIST, EACH, CLAMP, MEASURE, ALL = "norm_list", "norm_each", "clamp", "measure", ""
+
+
+class Mutant(NamedTuple):
+    """A text in a module's source and what takes its place, where it stands first."""
+
+    before: str
+    after: str
+    run: str = "plain"  # the way of running that must notice it
+    tests: str = LIST  # pytest's -k in test_schedules.py, or a test by its full name
+
+    def apply(self, source):
+        """Return the source with the defect; one in a file that this module does not include changes nothing."""
+        return source.replace(self.before, self.after, 1)
+
+
+_OTHER = "test_list.py::test_"
+_FENCE = "        __threadfence();\n        "
+MUTANTS = {
+    # barriers and collectives
+    "no barrier after the warps' totals": Mutant(
+        "= t;\n    __syncthreads();\n    if (threadIdx.x == 0)", "= t;\n    if (threadIdx.x == 0)"
+    ),
+    "no barrier before the next total": Mutant("__syncthreads();  // before", "// before", "threads"),
+    "no barrier after the last block's mark": Mutant(
+        "    }\n    __syncthreads();\n    if (!scratch.last)", "    }\n    if (!scratch.last)"
+    ),
+    "a shuffle that some lanes leave out": Mutant(
+        "step /= 2) merge(t, total_below(t, step));",
+        "step /= 2)\n        if (threadIdx.x % kWarp < step) merge(t, total_below(t, step));",
+    ),
+    "lanes that leave before a shuffle": Mutant(
+        "        mine = warp_total(mine);",
+        "        if (lane == 31) continue;\n        mine = warp_total(mine);",
+        tests=EACH,
+    ),
+    "a mask without the last lane": Mutant("kEveryLane = 0xffffffffu", "kEveryLane = 0x7fffffffu"),
+    # between blocks
+    "a counter that is not atomic": Mutant(
+        "scratch.last = atomicAdd(counter, 1u) ==", "scratch.last = (*counter)++ ==", "threads"
+    ),
+    "no fence before the block counts itself": Mutant(f"{_FENCE}scratch.last", "        scratch.last", "threads"),
+    "no fence before the warp counts itself": Mutant(f"{_FENCE}ended", "        ended", "threads", EACH),
+    "a counter that stays": Mutant("    atomicExch(plan.counters, 0u);", ""),
+    "an array's counter that stays": Mutant("        atomicExch(plan.counters + chunk.array, 0u);", "", tests=EACH),
+    "the first block adds, not the last": Mutant("== gridDim.x - 1;", "== 0;", "threads"),
+    "a warp too early": Mutant("ended, 0) != count", "ended, 0) != count - 1", tests=EACH),
+    "a partial sum for each block": Mutant("plan.partials[i] = mine", "plan.partials[blockIdx.x] = mine"),
+    # bounds
+    "one element too many in a sum": Mutant(
+        "if (lane < split.tail) add_element", "if (lane <= split.tail) add_element"
+    ),
+    "vectors at any address": Mutant("if (head > count) head = count;", "head = 0;", "memory"),
+    "a row of vectors too many in a sum": Mutant("i + 3 * kWarp < split.vectors", "i + 2 * kWarp < split.vectors"),
+    "a row of vectors too many in a scaling": Mutant(
+        "i + 3 * kWarp < split.vectors; i += 4 * kWarp) {", "i + 2 * kWarp < split.vectors; i += 4 * kWarp) {", "memory"
+    ),
+    "one element too many in a scaling": Mutant(
+        "if (lane < split.tail) change_element", "if (lane <= split.tail) change_element", tests="guarded"
+    ),
+    # numbers
+    "f32 squares out of range": Mutant("if (sum >= kPairsMin && sum < kInf)", "if (true)", tests="out_of_range"),
+    "f64 squares out of range": Mutant("    lift(t, other.level);\n", "", tests="out_of_range"),
+    "dropped elements that count": Mutant("if (drop) x = 0.0;", "", tests="dropped"),
+    "halves of a word exchanged": Mutant("words[i / 2] >> (i & 1) * 16", "words[i / 2] >> (~i & 1) * 16"),
+    "zeros not counted": Mutant("s.zeros += x == 0.0", "s.zeros += 0", tests=MEASURE),
+    "the upper bound wins": Mutant(
+        "const bool under = below(x, least);",
+        "const bool under = !over && below(x, least);",
+        tests="test_each.py::test_clip_by_value",
+    ),
+    "a tiny coefficient in f32": Mutant("return tiny ?", "return false ?", tests=f"{_OTHER}every_limit"),
+    "memory that is listed twice, scaled twice": Mutant(
+        "if (chunk.repeat || !(", "if (!(", tests=f"{_OTHER}memory_that_is_listed_twice_counts_twice_and_is_scaled_once"
+    ),
+    "an overflowed norm taken for infinite elements": Mutant(
+        "nonfinite = total.nonfinite != 0",
+        "nonfinite = !is_finite(value(norm))",
+        tests=f"{_OTHER}a_finite_norm_beyond_f64_is_not_an_element_that_is_not",
+    ),
+    "the policy not asked": Mutant("request.policy == Policy::skip", "false", tests=f"{_OTHER}nan_and_infinity"),
+}
+
+
+def mutated(source):
+    """Give a module the defect that the environment names."""
+    name = os.environ.get("FASTCLIP_MUTANT")
+    return MUTANTS[name].apply(source) if name else source

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""NVIDIA's run-time compiler, from the packages nvidia-cuda-nvrtc (13) and nvidia-cuda-nvrtc-cu12; it needs no GPU."""
+
+import ctypes
+import re
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12")
+
+
+def _libraries():
+    for package in PACKAGES:
+        for file in metadata.files(package):
+            if re.fullmatch(r"libnvrtc\.so\.\d+", file.name):
+                yield Path(file.locate())
+
+
+class Nvrtc:
+    """One version of the compiler."""
+
+    def __init__(self, path):
+        self._library = ctypes.CDLL(str(path))
+        count = ctypes.c_int()
+        self._library.nvrtcGetNumSupportedArchs(ctypes.byref(count))
+        self.archs = (ctypes.c_int * count.value)()
+        self._library.nvrtcGetSupportedArchs(self.archs)
+
+    def _bytes(self, what, program):
+        size = ctypes.c_size_t()
+        getattr(self._library, f"nvrtcGet{what}Size")(program, ctypes.byref(size))
+        buffer = ctypes.create_string_buffer(size.value)
+        getattr(self._library, f"nvrtcGet{what}")(program, buffer)
+        return buffer.raw
+
+    def compile(self, source, options):
+        """Compile to a cubin; return it and what the compiler and the assembler said."""
+        program = ctypes.c_void_p()
+        create = self._library.nvrtcCreateProgram
+        assert create(ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None) == 0
+        words = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
+        failed = self._library.nvrtcCompileProgram(program, len(options), words)
+        log = self._bytes("ProgramLog", program).rstrip(b"\0").decode()
+        assert not failed, log
+        cubin = self._bytes("CUBIN", program)
+        self._library.nvrtcDestroyProgram(ctypes.byref(program))
+        return cubin, log
+
+
+def compiler_for(arch):
+    """The newest compiler that knows an architecture: version 13 has forgotten sm_70."""
+    return next(c for c in map(Nvrtc, _libraries()) if arch in c.archs)
+
+
+def resources(log):
+    """Registers, and bytes of stack and of spills, of each kernel."""
+    found, kernel = {}, None
+    for line in log.splitlines():
+        if entry := re.search(r"entry function '(\w+)'", line):
+            kernel = found.setdefault(entry[1], {})
+        if spills := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
+            kernel["stack"], kernel["spills"] = int(spills[1]), int(spills[2]) + int(spills[3])
+        if used := re.search(r"Used (\d+) registers", line):
+            kernel["registers"] = int(used[1])
+    return found

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every module compiles for every chip, as CuPy would compile it; what the machine code holds."""
+
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import nvrtc
+import pytest
+
+from fastclip._backends.cuda.source import MODULES, OPTIONS, source
+
+ARCHS = (70, 75, 80, 86, 89, 90, 100, 103, 120)
+# What CuPy 14 puts behind a RawModule's own options, folders of headers left out: nothing is included.
+CUPY = ("--std=c++17", "-ftz=true", "--device-as-default-execution-space")
+# 65,536 registers of a multiprocessor over four blocks of 256 threads, or two.
+BUDGET = dict.fromkeys((kernel for kernels in MODULES.values() for kernel in kernels), 64) | {"rows_long": 128}
+NO_SPILLS = (80, 90)  # A100, H100 and H200
+SPILLS = 64  # bytes, elsewhere
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """Compile each module once for each architecture."""
+    cache = {}
+
+    def get(module, arch):
+        if (module, arch) not in cache:
+            options = (*OPTIONS, *CUPY, f"-arch=sm_{arch}", "--ptxas-options=-v")
+            cache[module, arch] = nvrtc.compiler_for(arch).compile(source(module), options)
+        return cache[module, arch]
+
+    return get
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_compiles(compiled, module, arch):
+    cubin, log = compiled(module, arch)
+    assert cubin[:4] == b"\x7fELF"
+    warnings = [line for line in log.splitlines() if "warning" in line.lower()]
+    if arch < 75:  # of the compiler about the architecture, not about the text
+        warnings = [line for line in warnings if "Architectures prior to" not in line]
+    assert warnings == []
+    used = nvrtc.resources(log)
+    assert set(used) == set(MODULES[module])
+    for kernel, of in used.items():
+        assert of["registers"] <= BUDGET[kernel], kernel
+        assert of["spills"] <= (0 if arch in NO_SPILLS else SPILLS), kernel
+
+
+def disassemble(cubin, folder):
+    path = folder / "kernels.cubin"
+    path.write_bytes(cubin)
+    found = sorted(Path(sysconfig.get_path("purelib")).glob("nvidia/**/bin/nvdisasm"))
+    assert found, "nvdisasm is missing: pip install nvidia-cuda-nvdisasm"
+    done = subprocess.run([str(found[0]), "-c", str(path)], capture_output=True, text=True, timeout=120, check=True)
+    text = re.split(r"^\.text\.(\w+):", done.stdout, flags=re.MULTILINE)
+    return dict(zip(text[1::2], text[2::2], strict=True))
+
+
+@pytest.mark.parametrize("arch", [80, 90])
+def test_vectors_of_16_bytes_are_loaded_and_stored(compiled, tmp_path, arch):
+    kernels = {}
+    for module in MODULES:
+        kernels |= disassemble(compiled(module, arch)[0], tmp_path)
+    assert set(kernels) == set(BUDGET)
+    for kernel, code in kernels.items():
+        if kernel != "weighted_sum":  # a lane has one column, so that examples are added in their order
+            assert "LDG.E.128" in code, kernel
+        # A load or store that could be of shared or local memory: an address whose space the compiler does not know.
+        assert not re.search(r"\b(LD|ST)\.E\.(128|64)\b", code), kernel
+    for kernel in ("scale", "clamp", "rows_warp", "rows_block", "rows_long"):
+        assert "STG.E.128" in kernels[kernel]
+
+
+def test_f32_keeps_its_subnormal_numbers(compiled, tmp_path):
+    """CuPy's -ftz=true reaches operators, not the instructions that are written out."""
+    for module in MODULES:
+        for kernel, code in disassemble(compiled(module, 90)[0], tmp_path).items():
+            assert not re.search(r"\b(FMUL|FADD|FFMA|FSETP?)\.\S*FTZ", code), kernel

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Batches: rows in registers, rows of any length and layout, examples over many arrays and their sums."""
+
+import math
+
+import numpy as np
+import oracle
+import pytest
+from dtypes import BF16, DTYPES, F16, F32, F64
+
+import fastclip
+import fastclip.cuda
+
+#: the kernels by the bytes of a row, around what each holds
+LENGTHS = {"rows_warp": (1, 7, 130, 2048), "rows_block": (2056, 16384), "rows_long": (16392, 65536)}
+CASES = [(kernel, size) for kernel, sizes in LENGTHS.items() for size in sizes]
+
+
+def batch(rows, count, dtype, step=0):
+    """Rows with norms on both sides of 1, every second far away from it, `step` elements longer than they are."""
+    rng = np.random.default_rng(rows + count)
+    values = rng.uniform(-1.0, 1.0, (rows, count + step))
+    values *= np.where(np.arange(rows) % 2, 0.25, 4.0)[:, None] / math.sqrt(count)
+    return values.astype(dtype)[:, :count]
+
+
+def check_rows(before, after, limit):
+    for x, y in zip(before, after, strict=True):
+        norm = oracle.norm([x])
+        if norm <= limit:
+            assert oracle.same_bits(x, y)
+            continue
+        expected = x.astype(F64) * (limit / norm)
+        least = float(oracle.finfo(x.dtype).smallest_subnormal)
+        # a coefficient within 2^-24 (its norm), rounded to f32, and two roundings of the product
+        allowed = (2 * float(oracle.UNIT[x.dtype]) + 2.0**-22) * np.abs(expected) + least
+        assert (np.abs(y.astype(F64) - expected) <= allowed).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("kernel", "size"), CASES)
+def test_rows_in_registers(cp, kernel, size, dtype):
+    x = batch(11 if size <= 2048 else 3, max(1, size // dtype.itemsize), dtype)
+    y = cp.asarray(x)
+    fastclip.cuda.clip_rows_(y, 1.0)
+    assert [name for name, *_ in cp.cuda.launches] == [kernel]
+    check_rows(x, y.get(), 1.0)
+
+
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_rows_at_any_address(cp, step):
+    x = batch(9, 301, F16, step)
+    y = cp.asarray(x)
+    fastclip.clip_by_norm_(y, 1.0, axes=1)
+    check_rows(x, y.get(), 1.0)
+
+
+def test_rows_that_are_too_long_or_not_in_one_piece(cp):
+    x = batch(3, 20_000, F32)
+    y = cp.asarray(x)
+    fastclip.cuda.clip_rows_(y, 1.0)
+    assert [name for name, *_ in cp.cuda.launches] == ["norm_each", "scale"]
+    check_rows(x, y.get(), 1.0)
+    columns = batch(40, 30, F32)
+    z = cp.asarray(columns)
+    fastclip.clip_by_norm_(z, 0.4, axes=0)
+    check_rows(columns.T, z.get().T, 0.4)
+
+
+def test_rows_out_of_range_and_not_finite(cp):
+    x = np.full((6, 600), 1.0, F32)
+    x[0], x[1], x[2, 7], x[3, 599] = 1e-30, 1e30, math.nan, math.inf
+    y = cp.asarray(x)
+    fastclip.cuda.clip_rows_(y, 2.0)
+    got = y.get()
+    check_rows(x[[0, 1, 4, 5]], got[[0, 1, 4, 5]], 2.0)
+    assert np.isnan(got[2]).all()
+    assert np.isnan(got[3, 599])
+    assert (got[3, :599] == 0.0).all()
+
+
+def test_the_bits_of_rows_depend_on_the_rows_alone(cp):
+    x = batch(20, 1000, BF16)
+    seen = set()
+    for cp.cuda.seed, cp.cuda.workers, cp.cuda.multiprocessors in ((0, 1, 1), (1, 1, 8), (5, 2, 2)):
+        y = cp.asarray(x)
+        fastclip.cuda.clip_rows_(y, 1.0)
+        seen.add(y.get().tobytes())
+    assert len(seen) == 1
+
+
+def examples(dtype=F32):
+    return [batch(5, 30, dtype).reshape(5, 5, 6), batch(5, 3000, dtype), batch(5, 1, dtype), batch(5, 77, F64)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_examples(cp, dtype):
+    arrays = examples(dtype)
+    on_gpu = [cp.asarray(a) for a in arrays]
+    norms = fastclip.cuda.example_norms(on_gpu)
+    true = [oracle.norm([a[i] for a in arrays]) for i in range(5)]
+    np.testing.assert_allclose(norms.get(), true, rtol=2.0**-24)
+    sums, again = fastclip.cuda.clip_and_sum(on_gpu, 1.0)
+    assert again.get().tobytes() == norms.get().tobytes()
+    by = np.minimum(1.0, 1.0 / np.array(true))
+    for a, s in zip(arrays, sums, strict=True):
+        assert (s.shape, s.dtype) == (a.shape[1:], a.dtype)
+        terms = a.astype(F64) * by.reshape(-1, *[1] * (a.ndim - 1))
+        allowed = np.abs(terms).sum(0) * 2.0**-23 + np.abs(terms.sum(0)) * float(oracle.UNIT[a.dtype])
+        least = float(oracle.finfo(a.dtype).smallest_subnormal)
+        assert (np.abs(s.get().astype(F64) - terms.sum(0)) <= allowed + least).all()
+    assert cp.cuda.synchronizations > 0  # by get() above
+    assert [name for name, *_ in cp.cuda.launches] == ["norm_each", "norm_each", "weighted_sum"]
+    assert all(oracle.same_bits(a, b.get()) for a, b in zip(arrays, on_gpu, strict=True))
+
+
+def test_what_is_no_batch(cp):
+    with pytest.raises(TypeError, match=r"^clip_rows_: batch, entry 0, has no axis"):
+        fastclip.cuda.clip_rows_(cp.asarray(np.array(1.0)), 1.0)
+    with pytest.raises(ValueError, match=r"^example_norms: t_list, entry 1, has 3 rows and the first one 2"):
+        fastclip.cuda.example_norms([cp.asarray(np.ones((2, 3))), cp.asarray(np.ones((3, 3)))])
+    with pytest.raises(ValueError, match=r"^clip_and_sum: in entry 0 an example's elements are not adjacent"):
+        fastclip.cuda.clip_and_sum([cp.asarray(np.asfortranarray(np.ones((4, 3), F32)))], 1.0)
+
+
+def test_empty_batches(cp):
+    fastclip.cuda.clip_rows_(cp.asarray(np.ones((0, 3))), 1.0)
+    fastclip.cuda.clip_rows_(cp.asarray(np.ones((3, 0))), 1.0)
+    assert (fastclip.cuda.example_norms([cp.asarray(np.ones((2, 0), F32))]).get() == 0.0).all()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs these tests again in another process, their kernels built in another way."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import build
+from mutants import ALL
+
+HERE = Path(__file__).resolve().parent
+
+
+def _runtime(*libraries):
+    compiler = build.compiler()
+    return " ".join(
+        subprocess.check_output([compiler, f"-print-file-name={name}"], text=True).strip() for name in libraries
+    )
+
+
+def _environment(way):
+    if way == "plain":
+        return {"FASTCLIP_EMULATOR_FLAGS": "-O0"}
+    if way == "memory":  # LeakSanitizer would look at all of Python
+        return {
+            "FASTCLIP_EMULATOR_FLAGS": "-O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined",
+            "LD_PRELOAD": _runtime("libasan.so", "libubsan.so"),
+            "ASAN_OPTIONS": "detect_leaks=0",
+        }
+    assert way == "threads"
+    return {
+        "FASTCLIP_EMULATOR_FLAGS": "-O1 -fsanitize=thread",
+        "LD_PRELOAD": _runtime("libtsan.so"),
+        "TSAN_OPTIONS": "exitcode=66",
+    }
+
+
+def run(way, tests=ALL, seconds=200, **environment):
+    """Run test_schedules.py, or a test by its name; return the exit code and the output, or -1 if it does not end.
+
+    With threads: schedules that have some.
+    """
+    words = [f"workers2 and ({tests})" if tests else "workers2"] if way == "threads" else [tests] if tests else []
+    named = "::" in tests
+    where = [str(HERE / tests)] if named else [str(HERE / "test_schedules.py"), *(["-k", *words] if words else [])]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *where]
+    try:
+        done = subprocess.run(
+            command,
+            env={**os.environ, "FASTCLIP_EMULATOR_FOLDER": str(build.FOLDER), **_environment(way), **environment},
+            cwd=HERE.parents[1],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return -1, ""
+    return done.returncode, done.stdout

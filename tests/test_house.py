@@ -5,7 +5,6 @@ import ast
 import dataclasses
 import doctest
 import inspect
-import platform
 import re
 import sys
 import warnings
@@ -29,7 +28,6 @@ with warnings.catch_warnings():  # what these import warns of itself
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, CSRC = ROOT / "python" / "fastclip", ROOT / "csrc"
-X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
 def files(*suffixes):

@@ -101,7 +101,9 @@ def _train(model: Any, step: Step, steps: int) -> Run:
     losses = [float(step(*batch(number))) for number in range(steps)]
     images, labels = (part[:HELD_OUT] for part in digits())
     score = float(np.mean(np.argmax(np.asarray(model(tf.constant(images))), 1) == labels))
-    return Run(losses, [keras.ops.convert_to_numpy(keras.ops.copy(variable)) for variable in model.trainable_variables], score)
+    return Run(
+        losses, [keras.ops.convert_to_numpy(keras.ops.copy(variable)) for variable in model.trainable_variables], score
+    )
 
 
 def optimizer_split(steps: int) -> Run:

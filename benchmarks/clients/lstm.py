@@ -29,7 +29,7 @@ if __package__ in (None, ""):  # run as a script
 STEPS = 60
 ROWS, COLUMNS, UNITS, CLASSES, BATCH = 8, 8, 64, 10, 64
 HELD_OUT = 450
-RATE, MOMENTUM, CLIP_NORM = 0.2, 0.9, 0.25
+RATE, MOMENTUM, CLIP_NORM = 1.0, 0.9, 0.05
 STRIDE = RATE * CLIP_NORM / (1 - MOMENTUM)  # how far a step moves the parameters at most
 
 

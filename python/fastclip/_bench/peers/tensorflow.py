@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,31 +17,33 @@ def _bind(name: str, arrays: Sequence[FloatArray], functions: Any, compiled: _Sa
     import tensorflow as tf
 
     done = compiled or (lambda call: call)
-
     tensors = [tf.constant(array) for array in arrays]
-    first = tensors[0]
-    number = first.dtype
+    number = tensors[0].dtype
 
+    # The tensors are arguments: a graph would hold those of a closure, the small ones as constants that are folded,
+    # and no step's gradients could be clipped by it.
     @done
-    def by_norm(limit: Any) -> Any:
+    def by_norm(tensors: Any, limit: Any) -> Any:
         clipped, norm = functions.clip_by_global_norm(tensors, limit)
         return norm, clipped
 
     @done
-    def by_value(bound: Any) -> Any:
+    def by_value(tensors: Any, bound: Any) -> Any:
         return [functions.clip_by_value(tensor, -bound, bound) for tensor in tensors]
 
     @done
-    def each(limit: Any) -> Any:
+    def each(tensors: Any, limit: Any) -> Any:
         return [functions.clip_by_norm(tensor, limit) for tensor in tensors]
 
     @done
-    def rows(limit: Any) -> Any:
-        return [functions.clip_by_norm(first, limit, axes=[1])]
+    def rows(tensors: Any, limit: Any) -> Any:
+        return [functions.clip_by_norm(tensors[0], limit, axes=[1])]
 
     def called(call: Callable[..., Any]) -> Callable[[float], Any]:
         # a graph that is given a Python number is compiled anew for each
-        return (lambda limit: call(tf.constant(limit, number))) if compiled else call
+        if compiled:
+            return lambda limit: call(tensors, tf.constant(limit, number))
+        return functools.partial(call, tensors)
 
     return Peer(
         name,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # make demo    train a network with and without clipping      make test    every check that CI runs
 # make bench   fastclip against other libraries and the memory's limit: half an hour; renews README.md and docs/
-# make bars    the ruler: fastclip held to its bars    make trainings    PyTorch's steps and clients: ten minutes
+# make bars    the ruler: fastclip held to its bars    make trainings    steps and clients: ten minutes
 PYTHON ?= python3
 BIN = .venv/bin
 SOURCES = pyproject.toml CMakeLists.txt README.md $(shell find csrc python -type f -not -name '*.so' -not -name '*.pyc')
@@ -39,6 +39,7 @@ trainings: .venv/test.stamp
 	cp build/in_step.json benchmarks/results/
 	for client in ppo accelerate_loop transformer; do \
 	  $(BIN)/python benchmarks/clients/$$client.py --json benchmarks/results/$$client.json || exit 1; done
+	$(BIN)/python benchmarks/clients/lstm.py --json benchmarks/results/lstm.json
 	$(BIN)/python benchmarks/page.py
 
 $(BIN)/python:

@@ -15,7 +15,7 @@ MIN_ROUNDS = 30  # with fewer there are numbers but no verdict
 class Bar:
     """Bound fastclip's time by a multiple of another's, in the same round."""
 
-    against: str  # "limit", "numpy" or "torch"
+    against: str  # "limit" or a peer
     at_most: float
 
     def passed(self, ratio: Interval) -> bool:
@@ -24,10 +24,12 @@ class Bar:
 
 
 def bars(workload: Workload, operation: str, ours: str = "fastclip") -> tuple[Bar, ...]:
-    """Return the bars for an operation on a workload, of `fastclip` or of `fastclip.torch`."""
+    """Return the bars for an operation on a workload, of `fastclip` or of a drop-in."""
     if ours == "fastclip.torch":
         kind = workload.kind if workload.kind == "memory" and workload.dtype == "f32" else workload.name
         return _TORCH.get((kind, operation), ())
+    if ours == "fastclip.tensorflow":
+        return _TENSORFLOW.get((workload.name, operation), ())
     if workload.kind == "memory":
         return (Bar("limit", _MEMORY.get((workload.dtype, operation), 1.05)),)
     if workload.kind == "call":
@@ -57,6 +59,15 @@ _TORCH: dict[tuple[str, str], tuple[Bar, ...]] = {
     ("thousand_tens", "clip"): (Bar("torch", 1 / 25),),
     ("memory", "within"): (Bar("limit", 1.10), Bar("torch", 1 / 2.3)),
     ("memory", "clip"): (Bar("limit", 1.05),),
+}
+
+_TENSORFLOW: dict[tuple[str, str], tuple[Bar, ...]] = {
+    ("tiny_many", "within"): (Bar("tensorflow", 1 / 40), Bar("tf.function", 1 / 15)),
+    ("tiny_many", "clip"): (Bar("tensorflow", 1 / 40), Bar("tf.function", 1 / 15)),
+    ("resnet50", "within"): (Bar("tensorflow", 1 / 10),),
+    ("resnet50", "clip"): (Bar("tensorflow", 1 / 4), Bar("tf.function", 1 / 1.8)),
+    ("gpt2", "within"): (Bar("tensorflow", 1 / 4),),
+    ("gpt2", "clip"): (Bar("tensorflow", 1 / 2),),
 }
 
 _SMALL: dict[tuple[str, str], tuple[Bar, ...]] = {

@@ -79,6 +79,13 @@ _GROUPS = (
         ours="fastclip.torch",
     ),
     _Group(
+        "TensorFlow's functions",
+        "`clip_by_global_norm` and `clip_by_value` of `fastclip.tensorflow`, called eagerly, over TensorFlow's own,\n"
+        "called eagerly and in a graph; each in a process of its own on equal data. The limits are those in place.",
+        ("within", "clip", "value"),
+        ours="fastclip.tensorflow",
+    ),
+    _Group(
         "In place, float16 and bfloat16",
         "The same limits for half the bytes. *PyTorch* is `clip_grad_norm_` on the same memory; NumPy has no idiom.",
         ("within", "clip"),
@@ -129,6 +136,8 @@ _AGAINST: dict[str, tuple[str, Callable[[Interval], str]]] = {
     "streams": ("{} / streams", _over),
     "numpy": ("NumPy / {}", _under),
     "torch": ("PyTorch / {}", _under),
+    "tensorflow": ("TensorFlow / {}", _under),
+    "tf.function": ("tf.function / {}", _under),
 }
 
 

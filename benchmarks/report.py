@@ -14,7 +14,7 @@ from fastclip._bench.exact import WRONG
 from fastclip._bench.intervals import Interval, median_interval
 from fastclip._bench.ruler import Result
 
-_AGAINST = ("limit", "streams", "numpy", "torch")
+_AGAINST = ("limit", "streams", "numpy", "torch", "tensorflow", "tf.function")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Row:
 
     workload: Workload
     result: Result
-    ours: str = "fastclip"  # or "fastclip.torch"
+    ours: str = "fastclip"  # or a drop-in
 
     @property
     def ratios(self) -> dict[str, Interval]:
@@ -72,7 +72,7 @@ def _verdict(row: Row) -> str:
 
 HEADER = (
     "Times in us. x limit: our time over the memory limit's; x streams: over the best loop's with four\n"
-    "streams a buffer; x numpy, x torch: their time over ours: medians of ratios paired within a round,\n"
+    "streams a buffer; x numpy and so on: their time over ours: medians of ratios paired within a round,\n"
     "with 95 % binomial order-statistic intervals, judged by the worse end. noise: the middle 80 % of the limit\n"
     "(of numpy where there is no limit) over the rounds. A verdict in brackets\n"
     f"has fewer than {MIN_ROUNDS} rounds behind it in which nobody else used the machine."

@@ -69,6 +69,9 @@ PEERS: dict[str, Entry] = {
     "fastclip.torch": Entry("torch:bind_fastclip", "torch", "torch", (*_NORM, "value")),
     "tensorflow": Entry("tensorflow:bind", "tensorflow", "tensorflow", _TENSORS, dtypes=_HALF, isolated=True),
     "tf.function": Entry("tensorflow:bind_graph", "tensorflow", "tensorflow", _TENSORS, dtypes=_HALF, isolated=True),
+    "fastclip.tensorflow": Entry(
+        "tensorflow:bind_fastclip", "tensorflow", "tensorflow", _TENSORS, dtypes=_HALF, isolated=True
+    ),
     "optax": Entry("optax:bind", "optax", "optax", (*_TENSORS, "per_example"), dtypes=_HALF, isolated=True),
     "optax donated": Entry("optax:bind_donated", "optax", "optax", (*_NORM, "value"), dtypes=_HALF, isolated=True),
     "numba": Entry("numba:bind", "numba", "numba", (*_NORM, "value", "each", "rows", "clip_out"), threads=True),

@@ -18,6 +18,7 @@ LABELS = {
     "fastclip.torch": "fastclip.torch",
     "torch": "PyTorch",
     "torch loop": "PyTorch loop",
+    "fastclip.tensorflow": "fastclip.tensorflow",
     "tensorflow": "TensorFlow",
     "tf.function": "tf.function",
     "jax": "JAX",

@@ -65,6 +65,7 @@ _BLUE, _GREEN, _PURPLE, _SKY, _ORANGE, _YELLOW = "#0072B2", "#009E73", "#CC79A7"
 _STYLES = {
     "fastclip": Style("#D55E00", "o", "", bold=True),
     "fastclip.torch": Style("#D55E00", "1", "||..", "--"),
+    "fastclip.tensorflow": Style("#D55E00", "_", "//..", ":"),
     "numpy": Style(_BLUE, "s", "///"),
     "scipy": Style(_BLUE, "<", "//..", "--"),
     "torch": Style(_GREEN, "^", "..."),

@@ -13,10 +13,10 @@ from importlib import metadata
 from pathlib import Path
 
 import buildfiles
+import dropins
 import pytest
 
 import fastclip
-import fastclip.torch
 from fastclip import _core
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,7 +62,17 @@ MAY_IMPORT = {
     "_arrays": {"_dtypes", "_errors", "_foreign", "_layout", "_overlap"},
     "_backends": {"_core", "_dtypes", "_layout", "_rules"},
     "_config": {"_backends", "_core"},
-    "_api": {"_arrays", "_backends", "_config", "_dtypes", "_errors", "_layout", "_overlap", "_rules", "torch"},  # its optimizers
+    "_api": {
+        "_arrays",
+        "_backends",
+        "_config",
+        "_dtypes",
+        "_errors",
+        "_layout",
+        "_overlap",
+        "_rules",
+        "torch",
+    },  # its optimizers
     "_patch": {"_errors"},  # and the drop-ins, by name and when one is asked for
     "__init__": {"_api", "_config", "_patch"},
     "__main__": {"_cli"},
@@ -70,11 +80,9 @@ MAY_IMPORT = {
     "_bench": {"", "torch"},
     "_demo": {""},
     "numpy": {"_api"},
-    "flwr": {"_config", "_rules"},
-    "optax": {"_config"},
-    "thinc": {"_config", "_rules"},
     "torch": {"_config", "_dtypes", "_errors"},
 }
+MAY_IMPORT |= {"flwr": {"_config", "_rules"}, "optax": {"_config"}, "thinc": {"_config"}}
 THIRD_PARTY = {
     "_rules": set(),
     "_cli": set(),
@@ -83,8 +91,7 @@ THIRD_PARTY = {
     "__main__": set(),
     "_foreign": {"numpy", "ml_dtypes"},
 }
-THIRD_PARTY["torch"] = {"numpy", "ml_dtypes", "torch"}
-THIRD_PARTY |= {"thinc": {"numpy", "thinc"}, "optax": {"numpy", "jax", "optax"}}
+THIRD_PARTY |= {"torch": {"numpy", "ml_dtypes", "torch"}, "thinc": {"thinc"}, "optax": {"numpy", "jax", "optax"}}
 THIRD_PARTY |= {"_demo": {"numpy", "sklearn", "matplotlib", "rich"}}
 THIRD_PARTY["_bench"] = {"numpy", "scipy", "torch", "tensorflow", "jax", "optax", "numba", "thinc", "opacus"}
 THIRD_PARTY["_bench"] |= {"cupy", "rich", "matplotlib"}
@@ -200,7 +207,7 @@ def test_versions_are_equal():
 # ---- documentation
 
 PUBLIC = [n for n in fastclip.__all__ if n != "__version__"]
-DOCUMENTED = [(fastclip, n) for n in PUBLIC] + [(fastclip.torch, n) for n in fastclip.torch.__all__]
+DOCUMENTED = [(module, n) for module in dropins.MODULES for n in module.__all__] + [(fastclip, n) for n in PUBLIC]
 
 
 def test_the_public_names_are_sorted_and_complete():

@@ -124,8 +124,8 @@ void bind_isa(py::module_& m) {
         "kernel_scale_update",
         [](const std::string& isa, py::handle x, py::handle y, double by, int walk) {
             Call c(isa, x, Access::write), before(isa, y, Access::read);
-            c.k->scale_update(c.data(), before.data(), c.count(), {static_cast<float>(by), by < kPlainBelow, by, 1.0, by},
-                              static_cast<Walk>(walk));
+            c.k->scale_update(c.data(), before.data(), c.count(),
+                              {static_cast<float>(by), by < kPlainBelow, by, 1.0, by}, static_cast<Walk>(walk));
         },
         py::arg(), py::arg(), py::arg(), py::arg(), py::arg() = 0);
     m.def("kernel_drop_nonfinite_update", [](const std::string& isa, py::handle x, py::handle y) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What XLA's runtime hands to a custom call: the part of its typed FFI's C ABI that is read here, after the public header
-// of version 0.1 to 0.3 (jaxlib 0.6 to 0.11, xla/ffi/api/c_api.h). Fields are only ever appended to these structs, and
-// each tells its size, so that a newer runtime serves a handler that asks for 0.1.
+// What XLA's runtime hands to a custom call: the part of its typed FFI's C ABI that is read here, after the public
+// header of version 0.1 to 0.3 (jaxlib 0.6 to 0.11, xla/ffi/api/c_api.h). Fields are only ever appended to these
+// structs, and each tells its size, so that a newer runtime serves a handler that asks for 0.1.
 #pragma once
 
 #include <cstddef>

@@ -32,8 +32,8 @@ struct Partition {
     std::int64_t bound[kMaxThreads + 1];  // part t is [bound[t], bound[t + 1])
 };
 
-// Room that each thread has for itself, for a chunk of each of two buffers that are read together: of the calling thread
-// null if there is no memory, of a worker never.
+// Room that each thread has for itself, for a chunk of each of two buffers that are read together: of the calling
+// thread null if there is no memory, of a worker never.
 inline constexpr std::size_t kScratch = 512 << 10;
 char* scratch();
 

@@ -84,18 +84,16 @@ Outcome clip_update(std::span<const Buffer> now, std::span<const Buffer> before,
     if (nonfinite && policy == Nonfinite::raise) return {value(norm), true};
     if (nonfinite && policy == Nonfinite::skip) return {value(norm), false};
     if (nonfinite && policy == Nonfinite::zero) {
-        pairs.change(plan, [](const Kernels& k, char* x, const char* y, std::int64_t n) {
-            k.drop_nonfinite_update(x, y, n);
-        });
+        pairs.change(
+            plan, [](const Kernels& k, char* x, const char* y, std::int64_t n) { k.drop_nonfinite_update(x, y, n); });
         norm = pairs.norm(plan);
     }
     const Coefficient c = judge(request, norm, nonfinite, 0, coarsest_round(now));
     if (!c.clip) return {value(norm), false};
     const Product by = product_of_differences(c, value(norm));
     const Walk walk = walk_for(2 * total_bytes(now), true);
-    pairs.change(plan, [&](const Kernels& k, char* x, const char* y, std::int64_t n) {
-        k.scale_update(x, y, n, by, walk);
-    });
+    pairs.change(plan,
+                 [&](const Kernels& k, char* x, const char* y, std::int64_t n) { k.scale_update(x, y, n, by, walk); });
     return {value(norm), false};
 }
 

@@ -28,7 +28,8 @@ struct Magnitude64 {
     }
 };
 
-template <class Term, class Load, class LoadFirst>  // load(index) gives a vector, load_first(index, count) its beginning
+template <class Term, class Load,
+          class LoadFirst>  // load(index) gives a vector, load_first(index, count) its beginning
 Partial sum(std::int64_t n, Load load, LoadFirst load_first) {
     using V = Vec;
     constexpr int kRegs = kLanesF64 / V::kF64;

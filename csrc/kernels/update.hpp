@@ -29,8 +29,7 @@ Partial update_sumsq(const T* x, const T* y, std::int64_t n, double) {
     std::int64_t i = kStreams * length;
     for (; i + kLanes <= n; i += kLanes) {
         FASTCLIP_UNROLL
-        for (int j = 0; j < Lanes::kRegs; ++j)
-            add(j, V::widen(x + i + j * V::kF64), V::widen(y + i + j * V::kF64));
+        for (int j = 0; j < Lanes::kRegs; ++j) add(j, V::widen(x + i + j * V::kF64), V::widen(y + i + j * V::kF64));
     }
     const int rest = static_cast<int>(n - i);
     FASTCLIP_UNROLL

@@ -22,6 +22,7 @@ except ImportError as error:
 #: imports a DLPack capsule; None: NumPy must
 from_dlpack = core.from_dlpack if core is not None else None
 
+
 def xla_target(name: str) -> Any:
     """Return the native verb that XLA calls under this name, a capsule; None where nothing is native."""
     return getattr(core, f"xla_{name}", None) if backend.name == "native" else None

@@ -110,7 +110,7 @@ def adaptive_clip_inputs_inplace(input_arrays: list[Any], clipping_norm: float) 
 
 
 def compute_clip_model_update(param1: list[Any], param2: list[Any], clipping_norm: float) -> None:
-    """Clip the update param1 - param2 as `clip_inputs_inplace` does, and let `param1` be `param2` and what is left of it.
+    """Clip the update param1 - param2 as `clip_inputs_inplace` does, and let `param1` be `param2` with what is left.
 
     Flower's own makes two new arrays of each, the difference and the result. Here an array to which nothing refers but
     the list is overwritten, as those are that Flower's strategies unpack from a message; for one that anybody else can

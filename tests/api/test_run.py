@@ -174,9 +174,12 @@ def test_only_what_is_named_is_patched(folder):
         (["nowhere.py"], "fastclip run: nowhere.py cannot be read: No such file or directory.\n"),
         (
             ["--patch", "numpy,pytorch", "x.py"],
-            "argument --patch: 'pytorch' is unknown; expected one of: numpy, torch\n",
+            "argument --patch: 'pytorch' is unknown; expected one of: numpy, torch, flwr, optax, thinc\n",
         ),
-        (["--patch", "", "x.py"], "argument --patch: '' is unknown; expected one of: numpy, torch\n"),
+        (
+            ["--patch", "", "x.py"],
+            "argument --patch: '' is unknown; expected one of: numpy, torch, flwr, optax, thinc\n",
+        ),
         (["--patch", "numpy"], "one of the arguments -m script is required\n"),
         (["--rep", "x.py"], "unrecognized arguments: --rep\n"),
     ],

@@ -39,7 +39,7 @@ _norm = operation(
 
 
 def _served(leaves: list[Any]) -> bool:
-    """Tell whether the operations take these arrays. Within `shard_map` an array may be a part: optax adds nothing up."""
+    """Tell whether the operations take these arrays; within `shard_map`, where JAX follows each part, they do not."""
     return (
         bool(leaves)
         and all(isinstance(leaf, jax.Array) and leaf.dtype in _DTYPES for leaf in leaves)

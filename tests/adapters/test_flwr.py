@@ -25,7 +25,7 @@ def native_calls():
 
 def model(seed, dtype=np.float32):
     rng = np.random.default_rng(seed)
-    return [np.asarray(rng.standard_normal(s)).astype(dtype) for s in ((64, 32), (64,), (10, 64), ())]
+    return [np.asarray(rng.standard_normal(s)).astype(dtype) for s in ((64, 32), (64,), (10, 64), (1,))]
 
 
 def near(ours, theirs, relative):
@@ -48,10 +48,6 @@ def test_inputs_are_clipped_as_flower_does(dtype, limit):
     assert native_calls() == calls + 1
     stock.clip_inputs_inplace(b, limit)
     assert near(a, b, 2.0**-9 if dtype == np.float16 else NORM + 2 * U32)
-    assert (
-        ours.adaptive_clip_inputs_inplace(model(1, dtype), limit) is stock.adaptive_clip_inputs_inplace(b, limit)
-        or limit == 0.5
-    )
 
 
 @pytest.mark.parametrize("limit", [0.5, 1e9])
@@ -109,7 +105,7 @@ def test_only_arrays_that_nobody_else_can_see_are_overwritten():
 
 
 def test_what_strategies_unpack_is_overwritten():
-    from flwr.compat.common import ndarrays_to_parameters, parameters_to_ndarrays
+    from flwr.compat.common.parameter import ndarrays_to_parameters, parameters_to_ndarrays
 
     unpacked = parameters_to_ndarrays(ndarrays_to_parameters(model(1)))
     addresses = [a.ctypes.data for a in unpacked]
@@ -119,15 +115,22 @@ def test_what_strategies_unpack_is_overwritten():
 
 def test_norms_that_leave_f32_are_right():
     big = [np.array([3e20, 4e20], np.float32)]
-    assert ours.get_norm(big) == np.float64(np.float32(3e20)) * 5 / 3 or math.isclose(
-        ours.get_norm(big), 5e20, rel_tol=1e-7
-    )
+    assert math.isclose(ours.get_norm(big), 5e20, rel_tol=2 * U32)
     ours.clip_inputs_inplace(big, 1.0)
     assert np.allclose(big[0], [0.6, 0.8], rtol=4 * U32)
     with np.errstate(over="ignore"):
         theirs = [np.array([3e20, 4e20], np.float32)]
         stock.clip_inputs_inplace(theirs, 1.0)
     assert not theirs[0].any()
+
+
+def test_arrays_of_no_dimensions_are_clipped_where_flower_leaves_them_out():
+    """Their difference is a number, which is not multiplied in place."""
+    mine, theirs = [np.array(4.0, np.float32)], [np.array(4.0, np.float32)]
+    ours.compute_clip_model_update(mine, [np.array(1.0, np.float32)], 1.5)
+    stock.compute_clip_model_update(theirs, [np.array(1.0, np.float32)], 1.5)
+    assert mine[0] == 2.5
+    assert theirs[0] == 4.0
 
 
 def test_zeros_stay_zeros_where_flower_divides_by_zero():

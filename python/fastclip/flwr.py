@@ -56,7 +56,8 @@ def get_norm(input_arrays: list[Any]) -> float:
 
     Example:
         >>> import numpy as np, fastclip.flwr
-        >>> fastclip.flwr.get_norm([np.array([3e20], np.float32), np.array([4e20], np.float32)]) / 1e20  # Flower: inf
+        >>> norm = fastclip.flwr.get_norm([np.array([3e20], np.float32), np.array([4e20], np.float32)])  # Flower: inf
+        >>> round(norm / 1e20, 6)
         5.0
     """
     norm = backend.norm_list(input_arrays) if type(input_arrays) is list else NotImplemented

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import fastclip
-from fastclip import _cli, _demo
+from fastclip import _cli, _demo, _patch
 
 
 def test_info_prints_each_setting_in_aligned_lines(monkeypatch, capsys):
@@ -16,14 +16,22 @@ def test_info_prints_each_setting_in_aligned_lines(monkeypatch, capsys):
         "note": "",
     }
     monkeypatch.setattr(fastclip, "show_config", lambda: config)
+    rows = {
+        "json": {"json:Encoder.dumps": "ours:a", "json:loads": "ours:b"},
+        "absentclip": {"absentclip:clip": "ours:c"},
+    }
+    monkeypatch.setattr(_patch, "FRAMEWORKS", rows)
     assert _cli.main(["info"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "backend   native",
+        "backend       native",
         "threads",
-        "  pool    2",
-        "  pinned  no",
-        "isas      avx2, baseline",
-        "note      -",
+        "  pool        2",
+        "  pinned      no",
+        "isas          avx2, baseline",
+        "note          -",
+        "patch",
+        "  json        Encoder.dumps, loads",
+        "  absentclip  not installed",
     ]
 
 

@@ -7,24 +7,14 @@ import doctest
 import inspect
 import re
 import sys
-import warnings
 from importlib import metadata
 from pathlib import Path
 
+import dropins
 import pytest
 
 import fastclip
-import fastclip.cuda
-import fastclip.keras
-import fastclip.tensorflow
-import fastclip.torch
 from fastclip import _core
-
-with warnings.catch_warnings():  # what these import warns of itself
-    warnings.simplefilter("ignore")
-    import fastclip.flwr
-    import fastclip.optax
-    import fastclip.thinc
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, CSRC = ROOT / "python" / "fastclip", ROOT / "csrc"
@@ -81,13 +71,11 @@ MAY_IMPORT = {
     "_demo": {""},
     "cuda": {"_arrays", "_config", "_errors", "_rules"},
     "numpy": {"_api"},
-    "flwr": {"_config", "_rules"},
-    "optax": {"_config"},
-    "thinc": {"_config", "_rules"},
     "torch": {"_config", "_dtypes", "_errors"},
     "tensorflow": {"_config", "_dtypes", "_errors", "_rules"},
     "keras": {"", "_dtypes", "tensorflow", "torch"},
 }
+MAY_IMPORT |= {"flwr": {"_config", "_rules"}, "optax": {"_config"}, "thinc": {"_config"}}
 THIRD_PARTY = {
     "_rules": set(),
     "_cli": set(),
@@ -96,11 +84,9 @@ THIRD_PARTY = {
     "__main__": set(),
     "_foreign": {"numpy", "ml_dtypes"},
 }
-THIRD_PARTY |= {"_device": {"numpy", "cupy", "ml_dtypes"}}
-THIRD_PARTY["torch"] = {"numpy", "ml_dtypes", "torch"}
-THIRD_PARTY |= {"thinc": {"numpy", "thinc"}, "optax": {"numpy", "jax", "optax"}}
-THIRD_PARTY["tensorflow"] = {"numpy", "tensorflow"}
-THIRD_PARTY["keras"] = {"numpy", "keras", "torch", "jax"}
+THIRD_PARTY |= {"_device": {"numpy", "cupy", "ml_dtypes"}, "torch": {"numpy", "ml_dtypes", "torch"}}
+THIRD_PARTY |= {"tensorflow": {"numpy", "tensorflow"}, "keras": {"numpy", "keras", "torch", "jax"}}
+THIRD_PARTY |= {"thinc": {"thinc"}, "optax": {"numpy", "jax", "optax"}}
 THIRD_PARTY |= {"_demo": {"numpy", "sklearn", "matplotlib", "rich"}}
 THIRD_PARTY["_bench"] = {"numpy", "scipy", "torch", "tensorflow", "jax", "optax", "numba", "thinc", "opacus"}
 THIRD_PARTY["_bench"] |= {"cupy", "rich", "matplotlib"}
@@ -216,16 +202,7 @@ def test_versions_are_equal():
 # ---- documentation
 
 PUBLIC = [n for n in fastclip.__all__ if n != "__version__"]
-DROP_INS = (
-    fastclip.cuda,
-    fastclip.flwr,
-    fastclip.keras,
-    fastclip.optax,
-    fastclip.tensorflow,
-    fastclip.thinc,
-    fastclip.torch,
-)
-DOCUMENTED = [(module, n) for module in DROP_INS for n in module.__all__] + [(fastclip, n) for n in PUBLIC]
+DOCUMENTED = [(module, n) for module in dropins.MODULES for n in module.__all__] + [(fastclip, n) for n in PUBLIC]
 
 
 def test_the_public_names_are_sorted_and_complete():

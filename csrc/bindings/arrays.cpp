@@ -44,6 +44,15 @@ std::optional<DType> dtype_of(const py::detail::PyArray_Proxy* array) {
     }
 }
 
+std::optional<Buffer> dense(const py::detail::PyArray_Proxy* array) {
+    const std::optional<DType> dtype = dtype_of(array);
+    if (!dtype || array->nd == 0 || !(array->flags & kOrders) || !(array->flags & npy_api::NPY_ARRAY_ALIGNED_))
+        return std::nullopt;
+    std::int64_t count = 1;
+    for (int d = 0; d < array->nd; ++d) count *= array->dimensions[d];
+    return Buffer{array->data, count, nullptr, *dtype, false};
+}
+
 void register_bfloat16(int type_num) { bfloat16_type_num.store(type_num, std::memory_order_relaxed); }
 
 int axes_by_stride(const Axes& axes, std::uint64_t chosen, int (&order)[kMaxDims]) {

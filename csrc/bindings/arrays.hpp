@@ -44,6 +44,17 @@ bool make_layout_in(const Axes& axes, const int* order, int ndim, std::int64_t s
 // Null where the elements are one dense and aligned block.
 std::unique_ptr<Layout> layout_of(const pybind11::detail::PyArray_Proxy* array, std::int64_t size);
 
+inline constexpr int kOrders =
+    pybind11::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | pybind11::detail::npy_api::NPY_ARRAY_F_CONTIGUOUS_;
+
+inline const pybind11::detail::PyArray_Proxy* as_array(PyObject* object) {  // null: it is none, or a subclass's
+    const bool plain = Py_TYPE(object) == pybind11::detail::npy_api::get().PyArray_Type_;
+    return plain ? pybind11::detail::array_proxy(object) : nullptr;
+}
+
+// An array of one to many dimensions whose elements lie in C or Fortran order.
+std::optional<Buffer> dense(const pybind11::detail::PyArray_Proxy* array);
+
 class Gathered {
   public:
     // Takes an array, or a list, tuple or dict of arrays and of such containers; None entries are skipped. False,

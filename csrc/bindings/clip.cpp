@@ -22,22 +22,6 @@ namespace {
 using py::detail::npy_api;
 using py::detail::PyArray_Proxy;
 
-constexpr int kOrders = npy_api::NPY_ARRAY_C_CONTIGUOUS_ | npy_api::NPY_ARRAY_F_CONTIGUOUS_;
-
-const PyArray_Proxy* as_array(PyObject* object) {
-    return Py_TYPE(object) == npy_api::get().PyArray_Type_ ? py::detail::array_proxy(object) : nullptr;
-}
-
-// An array of one to many dimensions whose elements lie in C or Fortran order.
-std::optional<Buffer> dense(const PyArray_Proxy* array) {
-    const std::optional<DType> dtype = dtype_of(array);
-    if (!dtype || array->nd == 0 || !(array->flags & kOrders) || !(array->flags & npy_api::NPY_ARRAY_ALIGNED_))
-        return std::nullopt;
-    std::int64_t count = 1;
-    for (int d = 0; d < array->nd; ++d) count *= array->dimensions[d];
-    return Buffer{array->data, count, nullptr, *dtype, false};
-}
-
 bool same_form(const PyArray_Proxy* a, const PyArray_Proxy* b) {
     if (a->nd != b->nd || !(a->flags & b->flags & kOrders) || dtype_of(a) != dtype_of(b)) return false;
     for (int d = 0; d < a->nd; ++d)

@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     fastclip::bind_ops(m);
     fastclip::bind_isa(m);
     fastclip::bind_results(m);
+    fastclip::bind_array(m);
     fastclip::bind_clip(m);
     fastclip::bind_dlpack(m);
     fastclip::bind_torch(m);

@@ -8,6 +8,8 @@
 
 namespace fastclip {
 
+inline constexpr Rule kPlainRule = {2.0};  // the defaults of fastclip._rules.Rule
+
 struct RuleRecord {
     Rule rule;
     Nonfinite nonfinite;

@@ -9,6 +9,7 @@
 
 #include "bindings/calls.hpp"
 #include "bindings/module.hpp"
+#include "bindings/rules.hpp"
 #include "bindings/xla_ffi.hpp"
 #include "engine/ops.hpp"
 #include "engine/plan.hpp"
@@ -103,8 +104,6 @@ xla::Error* unexpected(const CallFrame& frame) {
     return failure(frame, xla::kInvalidArgument, "fastclip: arguments that the operation does not have");
 }
 
-constexpr Rule kRule = {2.0};  // fastclip._rules.Rule
-
 xla::Error* clip_by_global_norm(CallFrame* frame) {
     return handle(frame, [&]() -> xla::Error* {
         Arguments a;
@@ -113,7 +112,7 @@ xla::Error* clip_by_global_norm(CallFrame* frame) {
             return failure(*frame, xla::kInvalidArgument,
                            "clip_by_global_norm: max_norm is " + std::to_string(a.limit) +
                                " in a compiled program; expected a number >= 0.");
-        clip_list(a.from, a.to, {kRule, a.limit, Nonfinite::propagate, {}});
+        clip_list(a.from, a.to, {kPlainRule, a.limit, Nonfinite::propagate, {}});
         return nullptr;
     });
 }
@@ -126,7 +125,8 @@ xla::Error* clip_by_block_rms(CallFrame* frame) {
         for (std::size_t i = 0; i < from.size(); ++i) {
             // below 0 nothing is clipped, as in optax
             const double limit = a.limit < 0.0 ? kInf : a.limit * std::sqrt(static_cast<double>(from[i].count));
-            clip_list(from.subspan(i, 1), to.empty() ? to : to.subspan(i, 1), {kRule, limit, Nonfinite::propagate, {}});
+            clip_list(from.subspan(i, 1), to.empty() ? to : to.subspan(i, 1),
+                      {kPlainRule, limit, Nonfinite::propagate, {}});
         }
         return nullptr;
     });

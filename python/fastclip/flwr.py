@@ -56,7 +56,8 @@ def get_norm(input_arrays: list[Any]) -> float:
 
     Example:
         >>> import numpy as np, fastclip.flwr
-        >>> fastclip.flwr.get_norm([np.array([3e20], np.float32), np.array([4e20], np.float32)]) / 1e20  # Flower: inf
+        >>> norm = fastclip.flwr.get_norm([np.array([3e20], np.float32), np.array([4e20], np.float32)])  # Flower: inf
+        >>> round(norm / 1e20, 6)
         5.0
     """
     norm = backend.norm_list(input_arrays) if type(input_arrays) is list else NotImplemented
@@ -110,7 +111,7 @@ def adaptive_clip_inputs_inplace(input_arrays: list[Any], clipping_norm: float) 
 
 
 def compute_clip_model_update(param1: list[Any], param2: list[Any], clipping_norm: float) -> None:
-    """Clip the update param1 - param2 as `clip_inputs_inplace` does, and let `param1` be `param2` and what is left of it.
+    """Clip the update param1 - param2 as `clip_inputs_inplace` does, and let `param1` be `param2` with what is left.
 
     Flower's own makes two new arrays of each, the difference and the result. Here an array to which nothing refers but
     the list is overwritten, as those are that Flower's strategies unpack from a message; for one that anybody else can

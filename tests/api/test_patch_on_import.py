@@ -66,7 +66,11 @@ def _known(path, monkeypatch):
 @pytest.mark.parametrize(
     ("names", "error", "message"),
     [
-        (["numpy", "pytorch"], ValueError, r"^patch: names\[1\] is 'pytorch'; expected one of: numpy, torch\.$"),
+        (
+            ["numpy", "pytorch"],
+            ValueError,
+            r"^patch: names\[1\] is 'pytorch'; expected one of: numpy, torch, flwr, optax, thinc\.$",
+        ),
         ([np], TypeError, r"^patch: names\[0\] is of type module; expected a name such as 'numpy'\.$"),
         ([["numpy"]], TypeError, r"^patch: names\[0\] is \['numpy'\] \(list\); expected a name"),
         (["absentclip"], ModuleNotFoundError, r"^patch: absentclip is not installed: pip install absentclip$"),
@@ -88,7 +92,9 @@ def test_no_name_means_what_is_installed(toy, monkeypatch):
     monkeypatch.setitem(_patch.FRAMEWORKS, "blocked", {"blocked:clip": "fastclip:clip"})
     monkeypatch.setitem(sys.modules, "blocked", None)
     with fastclip.patch() as patch:
-        assert repr(patch).startswith("<fastclip.patch('numpy', 'torch', 'toyclip'), in force")
+        assert repr(patch).startswith(
+            "<fastclip.patch('numpy', 'torch', 'flwr', 'optax', 'thinc', 'toyclip'), in force"
+        )
         assert sys.modules["toyclip"].clip(0) == "ours"
 
 

@@ -16,19 +16,22 @@ def test_info_prints_each_setting_in_aligned_lines(monkeypatch, capsys):
         "note": "",
     }
     monkeypatch.setattr(fastclip, "show_config", lambda: config)
-    frameworks = {"numpy": {"numpy:clip": "", "numpy.linalg:norm": ""}, "nowhere": {"nowhere:clip": ""}}
-    monkeypatch.setattr(_patch, "FRAMEWORKS", frameworks)
+    rows = {
+        "json": {"json:Encoder.dumps": "ours:a", "json:loads": "ours:b"},
+        "absentclip": {"absentclip:clip": "ours:c"},
+    }
+    monkeypatch.setattr(_patch, "FRAMEWORKS", rows)
     assert _cli.main(["info"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "backend    native",
+        "backend       native",
         "threads",
-        "  pool     2",
-        "  pinned   no",
-        "isas       avx2, baseline",
-        "note       -",
-        "patches",
-        "  numpy    clip, norm",
-        "  nowhere  not installed",
+        "  pool        2",
+        "  pinned      no",
+        "isas          avx2, baseline",
+        "note          -",
+        "patch",
+        "  json        Encoder.dumps, loads",
+        "  absentclip  not installed",
     ]
 
 

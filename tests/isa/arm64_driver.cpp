@@ -97,7 +97,13 @@ class Checks {
             transformed("clamp_between",
                         [&](void* to, const T* from) { k_.clamp_between(to, from, n, least, most, walk); });
             outside(x, n, lo, hi, walk);
+            changed(key("scale_update", walk), n, place, fill,
+                    [&](void* to) { k_.scale_update(to, least, n, c, walk); });
         }
+        for (double by : {1.0, kGrow, kShrink})
+            if (by == 1.0 || std::is_same_v<T, double>) add("update_sumsq", k_.update_sumsq(x, least, n, by));
+        changed(key("drop_nonfinite_update"), n, place, fill,
+                [&](void* to) { k_.drop_nonfinite_update(to, least, n); });
         k_.drop_nonfinite(x, n);
         add(key("drop_nonfinite"), x, n);
         for (auto* arena : {&source_, &lo_, &hi_}) arena->check(key("a kernel"));
@@ -127,6 +133,13 @@ class Checks {
     }
 
   private:
+    template <class Fill, class Op>  // op(the elements) in place
+    void changed(const std::string& as, std::int64_t n, std::int64_t place, Fill fill, Op op) {
+        T* x = fill(target_, place);
+        op(static_cast<void*>(x));
+        add(as, x, n);
+        target_.check(as);
+    }
     static constexpr auto& of_dtype() {
         if constexpr (std::is_same_v<T, double>)
             return kF64;

@@ -20,13 +20,12 @@ def clip_update_by_global_norm_(new: Any, old: Any, clip_norm: float, *, nonfini
     """Clip an update in place: bring `new` nearer to `old` so that the norm of their difference is at most `clip_norm`.
 
     Every entry of `new` becomes old + (new - old) * (clip_norm / norm) if the norm of all differences together is above
-    `clip_norm`; otherwise nothing is written. The differences are stored nowhere: what would take an array of the model's
-    size takes no memory.
+    `clip_norm`; otherwise nothing is written. The differences are stored nowhere.
 
     Args:
         new: what the arrays have become, as for `clip_by_global_norm_`: a list, tuple, (nested) dict or iterable of
             writable float16, bfloat16, float32 and float64 arrays, which are overwritten. None entries are skipped.
-        old: what they were: arrays of the same shapes and dtypes under the same indices or keys, which may be read-only.
+        old: what they were: arrays of the same shapes and dtypes under the same indices or keys; they may be read-only.
             None of them shares memory with one of `new`, unless it is the very same and its own counterpart.
         clip_norm: the limit, >= 0. Infinity clips nothing, 0 gives `old`.
         nonfinite: what NaN or infinity among the differences leads to. "propagate": finite differences become 0 and
@@ -45,8 +44,8 @@ def clip_update_by_global_norm_(new: Any, old: Any, clip_norm: float, *, nonfini
             (JAX, TensorFlow), memory is shared, or `clip_norm` is negative or NaN. Nothing has been written then.
         FloatingPointError: see `nonfinite`.
 
-    The rule is FlatClip of McMahan, Ramage, Talwar and Zhang (2018), "Learning differentially private recurrent language
-    models"; Flower calls it `compute_clip_model_update`.
+    The rule is FlatClip of McMahan, Ramage, Talwar and Zhang (2018), "Learning differentially private recurrent
+    language models"; Flower calls it `compute_clip_model_update`.
 
     Example:
         >>> import numpy as np, fastclip

@@ -26,6 +26,9 @@ class Backend(Protocol):
     def clip_each(self, arrays: Any, out: Any, limit: float, rule: Any, vetted: bool) -> Any:
         """Clip each array by its own norm."""
 
+    def clip_array(self, array: Any, limit: float) -> Any:
+        """Clip one array in place by its norm; return it, or NotImplemented if elements are not finite, too."""
+
     def clip_update_list(self, now: Any, before: Any, limit: float, rule: Any, vetted: bool) -> Any:
         """Clip the norm of the difference of two lists in the first one; return it, or None as `clip_list` does."""
 

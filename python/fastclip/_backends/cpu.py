@@ -18,6 +18,7 @@ class Native:
     clip_list = staticmethod(_core.clip_list)
     clip_each = staticmethod(_core.clip_each)
     clip_update_list = staticmethod(_core.clip_update_list)
+    clip_array = staticmethod(_core.clip_array)
     clip_rows = staticmethod(_core.clip_rows)
     clamp_list = staticmethod(_core.clamp_list)
     clip = staticmethod(_core.clip)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`fastclip info`: print `fastclip.show_config()`, and what `fastclip.patch` replaces, for a person to read."""
+"""`fastclip info`: print `fastclip.show_config()`, and what `fastclip.patch` can replace, for a person to read."""
 
 import argparse
 from collections.abc import Iterator, Mapping, Sized
+from importlib import metadata
 
 import fastclip
 from fastclip import _patch
@@ -14,18 +15,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one aligned line for each setting."""
-    rows = list(_rows(fastclip.show_config() | {"patches": dict(_patches())}))
+    rows = list(_rows(fastclip.show_config() | {"patch": {name: _state(name) for name in _patch.FRAMEWORKS}}))
     width = max((len(label) for label, _ in rows), default=0)
     for label, value in rows:
         print(f"{label:<{width}}  {value}".rstrip())
     return 0
 
 
-def _patches() -> Iterator[tuple[str, list[str] | str]]:
-    """Yield each framework that can be patched, and its functions that are replaced."""
-    for framework, functions in _patch.FRAMEWORKS.items():
-        names = sorted({name.rpartition(":")[2] for name in functions})
-        yield framework, names if _patch.installed(framework) else "not installed"
+def _state(framework: str) -> str:
+    """Say what there is of a framework, without importing it."""
+    if not _patch.installed(framework):
+        return "not installed"
+    functions = {path.rpartition(":")[2] for path in _patch.FRAMEWORKS[framework]}
+    packages = metadata.packages_distributions().get(framework, ())  # tensorflow is tensorflow-cpu's, too
+    versions = "".join(f"{metadata.version(package)}: " for package in packages[:1])
+    return f"{versions}{', '.join(sorted(functions))}"
 
 
 def _rows(config: Mapping[str, object], indent: str = "") -> Iterator[tuple[str, str]]:

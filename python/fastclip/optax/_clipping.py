@@ -39,7 +39,7 @@ _norm = operation(
 
 
 def _served(leaves: list[Any]) -> bool:
-    """Tell whether the operations take these arrays. Within `shard_map` an array may be a part: optax adds nothing up."""
+    """Tell whether the operations take these arrays; within `shard_map`, where JAX follows each part, they do not."""
     return (
         bool(leaves)
         and all(isinstance(leaf, jax.Array) and leaf.dtype in _DTYPES for leaf in leaves)
@@ -120,8 +120,8 @@ def clip_by_global_norm(max_norm: Any) -> optax.GradientTransformation:
     Example:
         >>> import jax.numpy as jnp, fastclip.optax
         >>> clip = fastclip.optax.clip_by_global_norm(1.0)
-        >>> clip.update([jnp.array([3e20, 4e20])], clip.init(None))[0]  # optax's own: zeros
-        [Array([0.6, 0.8], dtype=float32)]
+        >>> clip.update(jnp.array([3e20, 4e20]), clip.init(None))[0].round(6)  # optax's own: zeros
+        Array([0.6, 0.8], dtype=float32)
     """
     return _transformation("clip_by_global_norm", max_norm, lambda limit: limit >= 0.0)
 

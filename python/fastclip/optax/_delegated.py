@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The clipping of optax that is left to XLA: norms along axes, and sums over examples, which are its matrix products."""
+"""The clipping of optax that is left to XLA: norms along axes, and sums over examples, its matrix products."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """fastclip's verbs as operations of JAX: custom calls on one CPU, and everywhere else what optax does.
 
-XLA compiles an operation to a custom call where it compiles for the CPU and one device. For another platform, for several
-devices (whose parts of an array only XLA can bring together), under `vmap` and for derivatives it is the operations of
-optax, in which XLA sees the maths.
+XLA compiles an operation to a custom call where it compiles for the CPU and one device. For another platform, for
+several devices (whose parts of an array only XLA can bring together), under `vmap` and for derivatives it is the
+operations of optax, in which XLA sees the maths.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def _lower(name: str, lower_stock: Any, context: Any, *operands: Any) -> Any:
 def _is_kept(value: Any) -> bool:
     """Tell whether an array is an input of the program that stays its caller's.
 
-    To work on that in place XLA would copy it first, which for 100 small arrays takes as long as all the rest. What else
-    the program has at hand is overwritten: gradients that it has just computed, inputs that were donated.
+    To work on that in place XLA would copy it first, which for 100 small arrays takes as long as all the rest. What
+    else the program has at hand is overwritten: gradients that it has just computed, inputs that were donated.
     """
     block = value.owner
     if not isinstance(block, mlir.ir.Block):

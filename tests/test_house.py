@@ -86,15 +86,8 @@ MAY_IMPORT = {
     "numpy": {"_api"},
     "torch": {"_config", "_dtypes", "_errors"},
 }
-THIRD_PARTY = {
-    "_rules": set(),
-    "_cli": set(),
-    "_patch": set(),
-    "__init__": set(),
-    "__main__": set(),
-    "_foreign": {"numpy", "ml_dtypes"},
-}
-THIRD_PARTY |= {"_device": {"numpy", "cupy", "ml_dtypes"}}
+THIRD_PARTY = {part: set() for part in ("_rules", "_cli", "_patch", "__init__", "__main__")}
+THIRD_PARTY |= {"_foreign": {"numpy", "ml_dtypes"}, "_device": {"numpy", "ml_dtypes", "cupy"}}
 THIRD_PARTY["torch"] = {"numpy", "ml_dtypes", "torch"}
 THIRD_PARTY |= {"_demo": {"numpy", "sklearn", "matplotlib", "rich"}}
 THIRD_PARTY["_bench"] = {"numpy", "scipy", "torch", "tensorflow", "jax", "optax", "numba", "thinc", "opacus"}

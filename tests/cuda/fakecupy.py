@@ -26,7 +26,7 @@ class ndarray:
         self._array = array
         self.data, self.shape, self.strides = _Memory(array), array.shape, array.strides
         self.dtype, self.size, self.ndim, self.nbytes = array.dtype, array.size, array.ndim, array.nbytes
-        self.flags = array.flags
+        self.flags, self._c_contiguous = array.flags, array.flags.c_contiguous
         self.device = types.SimpleNamespace(id=device)
 
     def get(self):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastclip._backends.cuda import chunks, modules, records
 from fastclip._backends.cuda.chunks import Form
+from fastclip._device import DeviceArray, Known
 
 BLOCK = (32 * chunks.WARPS,)
 BLOCKS = 4  # of a multiprocessor: __launch_bounds__ of the kernels
@@ -56,6 +57,7 @@ class Plan:
             self._argument["groups"] = 0
         self._argument["chunk_count"], self._argument["lane_count"] = chunk_count, lane_count
         self._pointers: NDArray[np.uint64] | None = None
+        self._bound: Known | None = None
         self._pinned: list[tuple[Any, Any]] = []
         self._uploads = 0
         blocks = BLOCKS * cp.cuda.Device().attributes["MultiProcessorCount"]
@@ -70,15 +72,16 @@ class Plan:
         raw = np.ascontiguousarray(table).view(np.uint8).reshape(-1)
         return self._cp.asarray(raw if raw.size else np.zeros(8, np.uint8))
 
-    def bind(self, pointers: list[int]) -> bool:
-        """Put the arrays' addresses on the device, on the current stream; False if they are there."""
-        new = np.array(pointers, np.uint64)
-        if self._pointers is not None and np.array_equal(new, self._pointers):
-            return False
-        if new.size:
-            self._copy(new)
-        self._pointers = new
-        return True
+    def bind(self, arrays: list[DeviceArray]) -> None:
+        """Put the arrays' addresses on the device, on the current stream, if others are there."""
+        if self._bound is arrays:
+            return
+        new = np.array([a.pointer for a in arrays], np.uint64)
+        if self._pointers is None or not np.array_equal(new, self._pointers):
+            if new.size:
+                self._copy(new)
+            self._pointers = new
+        self._bound = arrays if isinstance(arrays, Known) else None
 
     def _copy(self, pointers: NDArray[np.uint64]) -> None:
         """Copy through pinned memory, so that nobody waits; what is written there again has been copied before."""

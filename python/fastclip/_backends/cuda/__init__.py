@@ -79,7 +79,7 @@ class Cuda:
         request = _request(limit, rule, 0)
         request["round"] = ROUNDS[array.dtype]
         with self._ordered([array]):
-            done = launch_rows(cp, array.device, rows, request)
+            done = launch_rows(cp, array.device, rows, form.run * form.size, request)
         self._calls += done
         return done
 

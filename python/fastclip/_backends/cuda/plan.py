@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,20 +141,33 @@ class Plan:
         return self._tables["verdicts"].get().view(records.VERDICT)[0]
 
 
-def launch_rows(cp: Any, device: int, rows: NDArray[Any], request: NDArray[Any]) -> bool:
-    """Clip rows that fit into registers; False if these don't."""
-    size = int(rows["count"]) * (2, 2, 4, 8)[int(rows["dtype"])]
-    name, at_once = next(((n, k) for most, n, k in ROWS if size <= most), ("", 1))
-    if not name:
+class RowKernel(NamedTuple):
+    """How one of the kernels in `_cuda/rows.cu` is launched."""
+
+    most: int  # bytes of a row
+    name: str
+    rows: int  # that a block has at a time
+    block: int  # threads
+    blocks: int  # of a multiprocessor
+
+
+ROW_KERNELS = (
+    RowKernel(2048, "rows_warp", chunks.WARPS, *BLOCK, BLOCKS),
+    RowKernel(16384, "rows_block", 1, *BLOCK, BLOCKS),
+    RowKernel(65536, "rows_long", 1, 1024, 1),
+)
+
+
+def launch_rows(cp: Any, device: int, rows: NDArray[Any], size: int, request: NDArray[Any]) -> bool:
+    """Clip rows of `size` bytes that fit into registers; False if these don't."""
+    kernel = next((k for k in ROW_KERNELS if size <= k.most), None)
+    if kernel is None:
         return False
-    blocks = BLOCKS * cp.cuda.Device().attributes["MultiProcessorCount"]
-    grid = max(1, min(blocks, -(-int(rows["rows"]) // at_once)))
-    modules.kernel(cp, name, device)((grid,), BLOCK, (rows, request))
+    blocks = kernel.blocks * cp.cuda.Device().attributes["MultiProcessorCount"]
+    grid = max(1, min(blocks, -(-int(rows["rows"]) // kernel.rows)))
+    modules.kernel(cp, kernel.name, device)((grid,), (kernel.block,), (rows, request))
     return True
 
-
-#: the bytes of a row up to which a kernel serves, and how many rows a block has at a time
-ROWS = ((2048, "rows_warp", chunks.WARPS), (16384, "rows_block", 1), (65536, "rows_long", 1))
 
 KEPT = 64
 _plans: OrderedDict[Any, Plan] = OrderedDict()

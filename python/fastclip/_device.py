@@ -57,15 +57,16 @@ def cupy() -> Any:
 
 def gather(function: str, entries: list[tuple[str, Any]], *, write: bool) -> list[DeviceArray]:
     """Take named entries, all on one GPU; for writing, make sure that no element is in two of them."""
-    cp = cupy()
     on_gpu = next(name for name, value in entries if is_on_gpu(value))
-    arrays = []
     for name, value in entries:
         if not is_on_gpu(value):
             raise TypeError(
                 f"{function}: {name} is {show(value)}, not on a GPU, and {on_gpu} is; move one to the other, or clip "
                 "each part by itself with use_norm, the norm of both."
             )
+    cp = cupy()
+    arrays = []
+    for name, value in entries:
         arrays.append(read(cp, function, name, value, write=write))
         if arrays[-1].device != arrays[0].device:
             raise ValueError(

@@ -102,11 +102,17 @@ def gather_anywhere(
     function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False
 ) -> tuple[Any, list[str], list[Any]]:
     """Collect the arrays of a container, all on the CPU or all on one GPU: the backend for them, their names, they."""
+    seen = _device.sight(tree)
+    arrays: Any = _device.known(seen, write=write)
+    if arrays is not None:
+        return gpu(), [], arrays
     entries = list(leaves(function, argument, tree))
     names = [name for name, _ in entries]
     if not any(_device.is_on_gpu(leaf) for _, leaf in entries):
         return backend, names, gather_entries(function, entries, write=write, every_real=every_real)
     arrays = _device.gather(function, entries, write=write)
+    if seen is not None:
+        arrays = _device.remember(seen, arrays, write=write)
     if write:
         _foreign.written([leaf for _, leaf in entries])
     return gpu(), names, arrays

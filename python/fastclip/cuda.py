@@ -116,7 +116,7 @@ def clip_and_sum(t_list: Any, clip_norm: float) -> tuple[list[Any], Any]:
         clip_norm: the limit for each example's norm, >= 0. Infinity clips nothing, 0 gives zeros.
 
     Returns:
-        A list of new CuPy arrays of the shapes without their first axis (bfloat16 with the package ml_dtypes alone), and
+        A list of new CuPy arrays of the shapes without their first axis (bfloat16 needs the package ml_dtypes), and
         the norms of the examples before clipping. NaN or infinity in an example reaches the sums. Nothing waits.
 
     Raises:

@@ -26,7 +26,7 @@ class ndarray:
         self._array = array
         self.data, self.shape, self.strides = _Memory(array), array.shape, array.strides
         self.dtype, self.size, self.ndim, self.nbytes = array.dtype, array.size, array.ndim, array.nbytes
-        self.flags = array.flags
+        self.flags, self._c_contiguous = array.flags, array.flags.c_contiguous
         self.device = types.SimpleNamespace(id=device)
 
     def get(self):
@@ -43,9 +43,17 @@ class ndarray:
         return (2, self.device.id)
 
 
-def asarray(a, dtype=None):
-    """Copy to the device, layout kept."""
-    return a if isinstance(a, ndarray) else ndarray(np.array(a, dtype=dtype, order="K"))
+def asarray(a):
+    """Copy to the device: layout kept, and the place within a vector of 16 bytes, as for a view of an array there."""
+    if isinstance(a, ndarray):
+        return a
+    a = np.asarray(a)
+    if not a.flags.c_contiguous:
+        return ndarray(np.array(a, order="K"))
+    block = np.empty(a.nbytes + 32, np.uint8)
+    copy = np.ndarray(a.shape, a.dtype, block, (a.ctypes.data - block.ctypes.data) % 16)
+    copy[...] = a
+    return ndarray(copy)
 
 
 def view(a):

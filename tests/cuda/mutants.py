@@ -52,7 +52,7 @@ MUTANTS = {
     "no fence before the block counts itself": Mutant(f"{_FENCE}scratch.last", "        scratch.last", "threads"),
     "no fence before the warp counts itself": Mutant(f"{_FENCE}ended", "        ended", "threads", EACH),
     "a counter that stays": Mutant("    atomicExch(plan.counters, 0u);", ""),
-    "an array's counter that stays": Mutant("        atomicExch(plan.counters + chunk.array, 0u);", "", tests=EACH),
+    "an array's counter that stays": Mutant("        atomicExch(plan.counters + group, 0u);", "", tests=EACH),
     "the first block adds, not the last": Mutant("== gridDim.x - 1;", "== 0;", "threads"),
     "a warp too early": Mutant("ended, 0) != count", "ended, 0) != count - 1", tests=EACH),
     "a partial sum for each block": Mutant("plan.partials[i] = mine", "plan.partials[blockIdx.x] = mine"),
@@ -69,7 +69,9 @@ MUTANTS = {
         "if (lane < split.tail) change_element", "if (lane <= split.tail) change_element", tests="guarded"
     ),
     # numbers
-    "f32 squares out of range": Mutant("if (sum >= kPairsMin && sum < kInf)", "if (true)", tests="out_of_range"),
+    "f32 squares out of range": Mutant(
+        "if (!(sum >= kPairsMin && sum < kInf)) return false;", "", tests="out_of_range"
+    ),
     "f64 squares out of range": Mutant("    lift(t, other.level);\n", "", tests="out_of_range"),
     "dropped elements that count": Mutant("if (drop) x = 0.0;", "", tests="dropped"),
     "halves of a word exchanged": Mutant("words[i / 2] >> (i & 1) * 16", "words[i / 2] >> (~i & 1) * 16"),

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What surrounds the kernels: who may come, what is kept from call to call, and when CuPy comes in."""
 
+import gc
 import math
 import subprocess
 import sys
 import threading
+import weakref
 
 import lists
 import numpy as np
@@ -13,6 +15,7 @@ from dtypes import BF16, F16, F32
 
 import fastclip
 import fastclip.cuda
+from fastclip import _device
 
 
 class Foreign:
@@ -71,6 +74,33 @@ def test_nothing_but_the_norm_is_allocated_once_a_list_is_known(cp):
     assert (cp.cuda.allocations, cp.cuda.uploads) == (before[0] + 1, before[1])  # the same addresses: no upload
     fastclip.clip_by_global_norm_([cp.asarray(a.get()) for a in list_], 0.5)
     assert (cp.cuda.allocations, cp.cuda.uploads) == (before[0] + 2, before[1] + 1)
+
+
+def test_a_list_that_is_known_is_known_by_its_memory(cp):
+    cp.cuda.stream.ptr = 32
+    block = np.full(60, 2.0, F32)
+    first = [cp.view(block[:10]), cp.view(block[10:20])]
+    fastclip.clip_by_global_norm_(first, math.inf)
+    other = [cp.view(block[:10]), cp.view(block[20:50])]  # begins at the same address, and is as long
+    assert float(fastclip.clip_by_global_norm_(other, math.inf)) == math.sqrt(160.0)
+    assert float(fastclip.clip_by_global_norm_(first, math.inf)) == math.sqrt(80.0)
+    assert float(fastclip.clip_by_global_norm_([*first, first[0]], math.inf)) == math.sqrt(120.0)
+    with pytest.raises(ValueError, match="share memory"):
+        fastclip.clip_by_global_norm_([first[0], cp.view(block[5:15])], math.inf)
+    fastclip.global_norm([first[0], cp.view(block[5:15])])  # to read, they may
+    with pytest.raises(ValueError, match="share memory"):
+        fastclip.clip_by_global_norm_([first[0], cp.view(block[5:15])], math.inf)
+    strided = [cp.view(block[:40].reshape(2, 20)[:, :5]), cp.view(block[40:])]
+    assert float(fastclip.clip_by_global_norm_(strided, math.inf)) == math.sqrt(120.0)
+
+
+def test_what_is_known_is_not_kept_alive(cp):
+    a = cp.asarray(np.ones(10))
+    fastclip.clip_by_global_norm_([a], 1.0)
+    gone = weakref.ref(a)
+    del a
+    gc.collect()
+    assert gone() is None
 
 
 def test_streams_share_no_plan(cp):
@@ -175,5 +205,6 @@ def test_real_cupy_takes_the_modules_without_a_gpu(monkeypatch, tmp_path):
     memory = np.ones(4, F32)
     block = cupy.cuda.UnownedMemory(memory.ctypes.data, memory.nbytes, memory, 0)
     array = cupy.ndarray((4,), F32, cupy.cuda.MemoryPointer(block, 0))
+    assert _device.sight([array]) == ([memory.ctypes.data], [4], [F32])  # what makes a known list quick
     with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match=r"InsufficientDriver|NoDevice"):
         fastclip.clip_by_norm_([array], 1.0)

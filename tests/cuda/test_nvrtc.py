@@ -14,8 +14,8 @@ from fastclip._backends.cuda.source import MODULES, OPTIONS, source
 ARCHS = (70, 75, 80, 86, 89, 90, 100, 103, 120)
 # What CuPy 14 puts behind a RawModule's own options, folders of headers left out: nothing is included.
 CUPY = ("--std=c++17", "-ftz=true", "--device-as-default-execution-space")
-# 65,536 registers of a multiprocessor over four blocks of 256 threads, or two.
-BUDGET = dict.fromkeys((kernel for kernels in MODULES.values() for kernel in kernels), 64) | {"rows_long": 128}
+# 65,536 registers of a multiprocessor over four blocks of 256 threads, or one of 1,024.
+BUDGET = dict.fromkeys((kernel for kernels in MODULES.values() for kernel in kernels), 64)
 NO_SPILLS = (80, 90)  # A100, H100 and H200
 SPILLS = 64  # bytes, elsewhere
 

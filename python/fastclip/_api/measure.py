@@ -57,19 +57,21 @@ def measure(t_list: Any) -> Measurement:
         ((3.0, inf), 1, 1, (1, (1,)))
     """
     chosen: Any = backend
+    arrays: Any = t_list
     result = backend.measure_list(t_list) if type(t_list) in (list, tuple, dict) else NotImplemented
     if result is NotImplemented:
-        chosen, _, t_list = gather_anywhere("measure", "t_list", t_list, write=False)
-        result = chosen.measure_list(t_list)
+        chosen, _, arrays = gather_anywhere("measure", "t_list", t_list, write=False)
+        result = chosen.measure_list(arrays)
     norm, sum_abs, max_abs, each = result
     norms, _, _, nonfinite, zeros = zip(*each, strict=True) if each else ((), (), (), (), ())
     first = next((i for i, count in enumerate(nonfinite) if count), None)
     place = None
     if first is not None:
-        if chosen is backend:
-            array = gather("measure", "t_list", t_list, write=False)[first]
-        else:
-            array = chosen.fetch(t_list[first])
+        array = (
+            chosen.fetch(arrays[first])
+            if chosen is not backend
+            else gather("measure", "t_list", arrays, write=False)[first]
+        )
         place = (first, tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0]))
     return Measurement(
         norm=norm,

@@ -15,6 +15,9 @@ struct Rows {
     u32 dtype;
 };
 
+constexpr u32 kVectors = 4;  // that a thread holds; 16 would take the compiler ten times as long
+constexpr u32 kMany = 1024;
+
 struct RowScratch {
     Scratch total;
     Verdict verdict;
@@ -35,50 +38,70 @@ FASTCLIP_INLINE Verdict agree(Total t, const Request& request, u32 count, RowScr
     }
 }
 
-template <int D, u32 kVectors, u32 kGroup>
-FASTCLIP_INLINE void clip_row(char* data, u32 row, const Rows& rows, const Request& request, RowScratch& scratch) {
+// A thread's share of a row: vectors in registers, and at most one element before them and one behind.
+template <int D, u32 kGroup>
+struct Share {
     using Stored = typename Element<D>::Stored;
-    const u32 member = threadIdx.x % kGroup;
-    const Split<D> split = Split<D>::of(data, rows.count);
-    Stored* head = global(reinterpret_cast<Stored*>(data));
-    Stored* tail = head + (rows.count - split.tail);
-    uint4* at = global(reinterpret_cast<uint4*>(head + split.head)) + member;
-    uint4 v[kVectors];
+    u32 member, vectors;
+    uint4* at;
+    Stored *head, *tail;  // null: none
+
+    __device__ Share(char* data, u32 count) : member(threadIdx.x % kGroup) {
+        const Split<D> split = Split<D>::of(data, count);
+        Stored* first = global(reinterpret_cast<Stored*>(data));
+        vectors = split.vectors;
+        at = global(reinterpret_cast<uint4*>(first + split.head)) + member;
+        head = member < split.head ? first + member : nullptr;
+        tail = member < split.tail ? first + (count - split.tail + member) : nullptr;
+    }
+    __device__ bool has(u32 k) const { return member + k * kGroup < vectors; }
+};
+
+template <int D, u32 kGroup>
+FASTCLIP_INLINE Total read_row(char* data, u32 count, uint4 (&v)[kVectors]) {
+    const Share<D, kGroup> share(data, count);
 #pragma unroll
     for (u32 k = 0; k < kVectors; ++k)
-        if (member + k * kGroup < split.vectors) v[k] = at[k * kGroup];
-    Total mine = {0.0, 0.0, 0, 0};
+        if (share.has(k)) v[k] = share.at[k * kGroup];
+    Total t = {0.0, 0.0, 0, 0};
     u32 missed = 0;
 #pragma unroll
     for (u32 k = 0; k < kVectors; ++k)
-        if (member + k * kGroup < split.vectors) {
+        if (share.has(k)) {
             const uint4 one[1] = {v[k]};
-            missed |= add_vectors<D>(mine, one) ? 0u : 1u << k;
+            missed |= add_vectors<D>(t, one) ? 0u : 1u << k;
         }
 #pragma unroll 1
     for (u32 k = 0; missed >> k; ++k)
-        if (missed >> k & 1) add_one_by_one<D>(mine, at + k * kGroup, 1, false);
-    if (member < split.head) add_element<D>(mine, head[member], false);
-    if (member < split.tail) add_element<D>(mine, tail[member], false);
-    const Verdict verdict = agree<kGroup>(mine, request, rows.count, scratch);
-    if (member == 0) publish(request, verdict, row);
-    if (!verdict.by.clip) return;
-    const Scale op(verdict);
-#pragma unroll
-    for (u32 k = 0; k < kVectors; ++k)
-        if (member + k * kGroup < split.vectors) change_vector<D>(at + k * kGroup, v[k], op);
-    if (member < split.head) change_element<D>(head + member, op);
-    if (member < split.tail) change_element<D>(tail + member, op);
+        if (missed >> k & 1) add_one_by_one<D>(t, share.at + k * kGroup, 1, false);
+    if (share.head) add_element<D>(t, *share.head, false);
+    if (share.tail) add_element<D>(t, *share.tail, false);
+    return t;
 }
 
-template <u32 kVectors, u32 kGroup>
+template <int D, u32 kGroup>
+FASTCLIP_INLINE void write_row(char* data, u32 count, const uint4 (&v)[kVectors], const Scale& op) {
+    const Share<D, kGroup> share(data, count);
+#pragma unroll
+    for (u32 k = 0; k < kVectors; ++k)
+        if (share.has(k)) change_vector<D>(share.at + k * kGroup, v[k], op);
+    if (share.head) change_element<D>(share.head, op);
+    if (share.tail) change_element<D>(share.tail, op);
+}
+
+template <u32 kGroup>
 FASTCLIP_INLINE void clip_rows(const Rows& rows, const Request& request, RowScratch& scratch) {
-    constexpr u32 kAtOnce = kThreads / kGroup;
+    constexpr u32 kAtOnce = kGroup == kWarp ? kWarps : 1;
     for (u32 row = blockIdx.x * kAtOnce + threadIdx.x / kGroup; row < rows.rows; row += gridDim.x * kAtOnce) {
         char* data = rows.data + row * rows.step;
-        with_dtype(rows.dtype, [&](auto tag) {
-            clip_row<decltype(tag)::value, kVectors, kGroup>(data, row, rows, request, scratch);
-        });
+        uint4 v[kVectors];
+        Total mine;
+        with_dtype(rows.dtype, [&](auto tag) { mine = read_row<decltype(tag)::value, kGroup>(data, rows.count, v); });
+        const Verdict verdict = agree<kGroup>(mine, request, rows.count, scratch);
+        if (threadIdx.x % kGroup == 0) publish(request, verdict, row);
+        if (!verdict.by.clip) continue;
+        const Scale op(verdict);
+        with_dtype(rows.dtype, [&](auto tag) { write_row<decltype(tag)::value, kGroup>(data, rows.count, v, op); });
     }
 }
 
@@ -86,20 +109,20 @@ FASTCLIP_INLINE void clip_rows(const Rows& rows, const Request& request, RowScra
 
 using namespace fastclip;
 
-// Up to 2 KB a row.
+// Up to 2 KB a row: a warp has it.
 extern "C" __global__ void __launch_bounds__(kThreads, 4) rows_warp(Rows rows, Request request) {
     FASTCLIP_SHARED(RowScratch, scratch);
-    clip_rows<4, kWarp>(rows, request, scratch);
+    clip_rows<kWarp>(rows, request, scratch);
 }
 
-// Up to 16 KB a row.
+// Up to 16 KB a row: a block has it.
 extern "C" __global__ void __launch_bounds__(kThreads, 4) rows_block(Rows rows, Request request) {
     FASTCLIP_SHARED(RowScratch, scratch);
-    clip_rows<4, kThreads>(rows, request, scratch);
+    clip_rows<kThreads>(rows, request, scratch);
 }
 
-// Up to 64 KB a row: half as many threads of a multiprocessor hold twice as many registers.
-extern "C" __global__ void __launch_bounds__(kThreads, 2) rows_long(Rows rows, Request request) {
+// Up to 64 KB a row: all registers of a multiprocessor have it.
+extern "C" __global__ void __launch_bounds__(kMany, 1) rows_long(Rows rows, Request request) {
     FASTCLIP_SHARED(RowScratch, scratch);
-    clip_rows<16, kThreads>(rows, request, scratch);
+    clip_rows<kMany>(rows, request, scratch);
 }

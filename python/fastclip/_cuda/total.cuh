@@ -174,7 +174,7 @@ FASTCLIP_INLINE Total warp_total(Total t) {  // right in lane 0
 }
 
 struct Scratch {
-    Total warps[kWarps];
+    Total warps[32];  // of the largest block
     u32 last;
 };
 
@@ -184,7 +184,7 @@ FASTCLIP_INLINE Total block_total(Total t, Scratch& scratch) {  // right in thre
     if (lane == 0) scratch.warps[warp] = t;
     __syncthreads();
     if (threadIdx.x == 0)
-        for (u32 w = 1; w < kWarps; ++w) merge(t, scratch.warps[w]);
+        for (u32 w = 1; w < blockDim.x / kWarp; ++w) merge(t, scratch.warps[w]);
     __syncthreads();  // before somebody writes its next total
     return t;
 }

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastclip._backends.cuda import layout, records, statistics
 from fastclip._backends.cuda.chunks import Form
 from fastclip._backends.cuda.plan import ROUNDS, Plan, launch_rows, plan_for
-from fastclip._device import DTYPES, DeviceArray, cupy, fetch, numpy_dtype, round_to
+from fastclip._device import DTYPES, DeviceArray, Known, cupy, fetch, numpy_dtype, round_to
 from fastclip._rules import POLICIES, Rule
 
 
@@ -79,7 +79,7 @@ class Cuda:
         request = _request(limit, rule, 0)
         request["round"] = ROUNDS[array.dtype]
         with self._ordered([array]):
-            done = launch_rows(cp, array.device, rows, request)
+            done = launch_rows(cp, array.device, rows, form.run * form.size, request)
         self._calls += done
         return done
 
@@ -102,7 +102,7 @@ class Cuda:
             if sums is not None:
                 one = tuple(form._replace(rows=None) for form in forms)
                 adding = plan_for(cp, one, "list", arrays[0].device, cp.cuda.get_current_stream().ptr)
-                adding.bind([a.pointer for a in arrays])
+                adding.bind(arrays)
                 steps = np.array([form.rows[0][1] if form.rows else 0 for form in forms], np.int64)
                 adding.weighted_sum(plan.verdicts, np.array([s.data.ptr for s in sums], np.uint64), steps, examples)
         return norms
@@ -162,9 +162,13 @@ class Cuda:
         """Find the plan for a list on the current stream, its addresses in place; nobody else may launch with it."""
         self._calls += 1
         with self._ordered(arrays) as (cp, stream):
-            plan = plan_for(cp, forms or layout.forms(arrays), what, arrays[0].device, stream.ptr)
+            plans = arrays.plans if isinstance(arrays, Known) and forms is None else {}
+            plan = plans.get((what, stream.ptr))
+            if plan is None:
+                plan = plan_for(cp, forms or layout.forms(arrays), what, arrays[0].device, stream.ptr)
+                plans[what, stream.ptr] = plan
             with plan.lock:
-                plan.bind([a.pointer for a in arrays])
+                plan.bind(arrays)
                 yield cp, plan
 
     @contextlib.contextmanager
@@ -173,7 +177,8 @@ class Cuda:
         cp = cupy()
         with cp.cuda.Device(arrays[0].device):
             stream = cp.cuda.get_current_stream()
-            others = {a.stream for a in arrays if a.stream is not None} - {stream.ptr or 1}
+            named = () if isinstance(arrays, Known) else (a.stream for a in arrays if a.stream is not None)
+            others = set(named) - {stream.ptr or 1}
             for other in others:
                 stream.wait_event(cp.cuda.ExternalStream(other).record())
             yield cp, stream

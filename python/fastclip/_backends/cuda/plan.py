@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastclip._backends.cuda import chunks, modules, records
 from fastclip._backends.cuda.chunks import Form
+from fastclip._device import DeviceArray, Known
 
 BLOCK = (32 * chunks.WARPS,)
 BLOCKS = 4  # of a multiprocessor: __launch_bounds__ of the kernels
@@ -56,6 +57,7 @@ class Plan:
             self._argument["groups"] = 0
         self._argument["chunk_count"], self._argument["lane_count"] = chunk_count, lane_count
         self._pointers: NDArray[np.uint64] | None = None
+        self._bound: Known | None = None
         self._pinned: list[tuple[Any, Any]] = []
         self._uploads = 0
         blocks = BLOCKS * cp.cuda.Device().attributes["MultiProcessorCount"]
@@ -70,15 +72,16 @@ class Plan:
         raw = np.ascontiguousarray(table).view(np.uint8).reshape(-1)
         return self._cp.asarray(raw if raw.size else np.zeros(8, np.uint8))
 
-    def bind(self, pointers: list[int]) -> bool:
-        """Put the arrays' addresses on the device, on the current stream; False if they are there."""
-        new = np.array(pointers, np.uint64)
-        if self._pointers is not None and np.array_equal(new, self._pointers):
-            return False
-        if new.size:
-            self._copy(new)
-        self._pointers = new
-        return True
+    def bind(self, arrays: list[DeviceArray]) -> None:
+        """Put the arrays' addresses on the device, on the current stream, if others are there."""
+        if self._bound is arrays:
+            return
+        new = np.array([a.pointer for a in arrays], np.uint64)
+        if self._pointers is None or not np.array_equal(new, self._pointers):
+            if new.size:
+                self._copy(new)
+            self._pointers = new
+        self._bound = arrays if isinstance(arrays, Known) else None
 
     def _copy(self, pointers: NDArray[np.uint64]) -> None:
         """Copy through pinned memory, so that nobody waits; what is written there again has been copied before."""
@@ -138,20 +141,33 @@ class Plan:
         return self._tables["verdicts"].get().view(records.VERDICT)[0]
 
 
-def launch_rows(cp: Any, device: int, rows: NDArray[Any], request: NDArray[Any]) -> bool:
-    """Clip rows that fit into registers; False if these don't."""
-    size = int(rows["count"]) * (2, 2, 4, 8)[int(rows["dtype"])]
-    name, at_once = next(((n, k) for most, n, k in ROWS if size <= most), ("", 1))
-    if not name:
+class RowKernel(NamedTuple):
+    """How one of the kernels in `_cuda/rows.cu` is launched."""
+
+    most: int  # bytes of a row
+    name: str
+    rows: int  # that a block has at a time
+    block: int  # threads
+    blocks: int  # of a multiprocessor
+
+
+ROW_KERNELS = (
+    RowKernel(2048, "rows_warp", chunks.WARPS, *BLOCK, BLOCKS),
+    RowKernel(16384, "rows_block", 1, *BLOCK, BLOCKS),
+    RowKernel(65536, "rows_long", 1, 1024, 1),
+)
+
+
+def launch_rows(cp: Any, device: int, rows: NDArray[Any], size: int, request: NDArray[Any]) -> bool:
+    """Clip rows of `size` bytes that fit into registers; False if these don't."""
+    kernel = next((k for k in ROW_KERNELS if size <= k.most), None)
+    if kernel is None:
         return False
-    blocks = BLOCKS * cp.cuda.Device().attributes["MultiProcessorCount"]
-    grid = max(1, min(blocks, -(-int(rows["rows"]) // at_once)))
-    modules.kernel(cp, name, device)((grid,), BLOCK, (rows, request))
+    blocks = kernel.blocks * cp.cuda.Device().attributes["MultiProcessorCount"]
+    grid = max(1, min(blocks, -(-int(rows["rows"]) // kernel.rows)))
+    modules.kernel(cp, kernel.name, device)((grid,), (kernel.block,), (rows, request))
     return True
 
-
-#: the bytes of a row up to which a kernel serves, and how many rows a block has at a time
-ROWS = ((2048, "rows_warp", chunks.WARPS), (16384, "rows_block", 1), (65536, "rows_long", 1))
 
 KEPT = 64
 _plans: OrderedDict[Any, Plan] = OrderedDict()

@@ -45,6 +45,10 @@ def global_norm(t_list: Any, name: str | None = None) -> Any:
         np.float32(5e+20)
     """
     if _tensors.NATIVE and _tensors.eager() and _is_list(t_list):
+        if type(t_list) in (list, tuple) and _tensors.no_tape():  # tensors alone take the short way
+            norm = backend.eager_norm(t_list, _tensors.context())
+            if norm is not NotImplemented:
+                return norm
         given = _tensors.read(t_list)
         if given is not None and not _tensors.watched(given.values):
             norm = backend.eager_norm(given.counted or given.values, _tensors.context())

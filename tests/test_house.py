@@ -77,7 +77,7 @@ MAY_IMPORT = {
     "__init__": {"_api", "_config", "_patch"},
     "__main__": {"_cli"},
     "_cli": {"", "_bench", "_demo", "_patch"},
-    "_bench": {"", "torch"},
+    "_bench": {"", "torch", "optax", "flwr", "thinc"},
     "_demo": {""},
     "numpy": {"_api"},
     "torch": {"_config", "_dtypes", "_errors"},

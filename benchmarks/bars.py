@@ -15,7 +15,7 @@ MIN_ROUNDS = 30  # with fewer there are numbers but no verdict
 class Bar:
     """Bound fastclip's time by a multiple of another's, in the same round."""
 
-    against: str  # "limit", "numpy" or "torch"
+    against: str  # "limit" or a peer
     at_most: float
 
     def passed(self, ratio: Interval) -> bool:
@@ -24,10 +24,10 @@ class Bar:
 
 
 def bars(workload: Workload, operation: str, ours: str = "fastclip") -> tuple[Bar, ...]:
-    """Return the bars for an operation on a workload, of `fastclip` or of `fastclip.torch`."""
-    if ours == "fastclip.torch":
+    """Return the bars for an operation on a workload, of `fastclip` or of one of its drop-ins."""
+    if ours in DROP_INS:
         kind = workload.kind if workload.kind == "memory" and workload.dtype == "f32" else workload.name
-        return _TORCH.get((kind, operation), ())
+        return DROP_INS[ours].get((kind, operation), ())
     if workload.kind == "memory":
         return (Bar("limit", _MEMORY.get((workload.dtype, operation), 1.05)),)
     if workload.kind == "call":
@@ -57,6 +57,34 @@ _TORCH: dict[tuple[str, str], tuple[Bar, ...]] = {
     ("thousand_tens", "clip"): (Bar("torch", 1 / 25),),
     ("memory", "within"): (Bar("limit", 1.10), Bar("torch", 1 / 2.3)),
     ("memory", "clip"): (Bar("limit", 1.05),),
+}
+
+# Flower's is at the limit where it clips: it multiplies what it has read once, as everybody must.
+_FLOWER: dict[tuple[str, str], tuple[Bar, ...]] = {
+    ("tiny_many", "within"): (Bar("flower", 1 / 8),),
+    ("tiny_many", "clip"): (Bar("flower", 1 / 8),),
+    ("memory", "within"): (Bar("flower", 1 / 1.8),),
+    ("memory", "clip"): (Bar("flower", 1.05),),
+}
+
+_OPTAX: dict[tuple[str, str], tuple[Bar, ...]] = {
+    ("tiny_many", "within"): (Bar("optax", 1 / 2),),
+    ("tiny_many", "clip"): (Bar("optax", 1 / 2),),
+    ("memory", "clip"): (Bar("optax", 1 / 1.8),),
+}
+
+_OPTAX_DONATED: dict[tuple[str, str], tuple[Bar, ...]] = {
+    ("tiny_many", "within"): (Bar("optax donated", 1 / 2),),
+    ("tiny_many", "clip"): (Bar("optax donated", 1 / 2),),
+    ("memory", "within"): (Bar("optax donated", 1.05),),
+    ("memory", "clip"): (Bar("optax donated", 1.05),),
+}
+
+DROP_INS = {
+    "fastclip.torch": _TORCH,
+    "fastclip.flwr": _FLOWER,
+    "fastclip.optax": _OPTAX,
+    "fastclip.optax donated": _OPTAX_DONATED,
 }
 
 _SMALL: dict[tuple[str, str], tuple[Bar, ...]] = {

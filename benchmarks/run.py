@@ -16,7 +16,7 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.bars import MIN_ROUNDS
+from benchmarks.bars import DROP_INS, MIN_ROUNDS
 from benchmarks.memory import Growth, memory_rows
 from benchmarks.report import HEADER, Row, errors_line, memory_table, record, table
 from fastclip._bench.cases import WORKLOADS, Workload
@@ -29,7 +29,8 @@ from fastclip._bench.isolation import Processes
 from fastclip._bench.peers import PEERS, bind, missing
 from fastclip._bench.ruler import Conditions, measure
 
-RULER = ("fastclip", "numpy", "torch", "fastclip.torch")  # the peers that a bar is set by, all in this process
+# the peers that a bar is set by; optax's are in processes of their own
+RULER = ("fastclip", "numpy", "torch", "flower", "optax", "optax donated", *DROP_INS)
 QUICK_ROUNDS = 10
 NOISY = 0.10  # spread of the limit above which the machine is called noisy
 
@@ -73,7 +74,7 @@ def _measure(workload: Workload, peers: list[str], given: argparse.Namespace) ->
         result = measure(workload, arrays, operation, here, Processes(), Conditions(given.rounds))
         if result.failed:
             raise RuntimeError(f"{workload.name} {operation}: {result.failed}")
-        rows += [Row(workload, result, ours) for ours in ("fastclip", "fastclip.torch") if ours in result.seconds]
+        rows += [Row(workload, result, ours) for ours in ("fastclip", *DROP_INS) if ours in result.seconds]
     return rows, errors
 
 

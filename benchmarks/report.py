@@ -23,12 +23,13 @@ class Row:
 
     workload: Workload
     result: Result
-    ours: str = "fastclip"  # or a drop-in
+    ours: str = "fastclip"  # or one of its drop-ins
 
     @property
     def ratios(self) -> dict[str, Interval]:
-        """Return our time over each other's."""
-        return {other: self.result.ratio(other, self.ours) for other in _AGAINST if other in self.result.seconds}
+        """Return our time over each other's: those that have a column, and whom a bar names."""
+        others = dict.fromkeys([*_AGAINST, *(bar.against for bar in self.bars)])
+        return {other: self.result.ratio(other, self.ours) for other in others if other in self.result.seconds}
 
     @property
     def bars(self) -> tuple[Bar, ...]:
@@ -59,8 +60,11 @@ def _ratio(name: str, ratio: Interval) -> str:
     return f"{1 / ratio.median:.2f} ({1 / ratio.high:.2f}-{1 / ratio.low:.2f})"
 
 
-def _bar(bar: Bar) -> str:
-    return f"limit <= {bar.at_most:g}" if bar.against == "limit" else f"{bar.against} >= {1 / bar.at_most:g}"
+def _bar(bar: Bar, row: Row) -> str:
+    if bar.against == "limit":
+        return f"limit <= {bar.at_most:g}"
+    found = "" if bar.against in _AGAINST else f": {_ratio(bar.against, row.ratios[bar.against])}"  # it has no column
+    return f"{bar.against} >= {1 / bar.at_most:.3g}{found}"
 
 
 def _verdict(row: Row) -> str:
@@ -95,7 +99,7 @@ def table(rows: Sequence[Row]) -> str:
                 _times(median["limit"]) if "limit" in median else "-",
                 f"{row.result.noise():.0%}",
                 *(ratios.get(name, "-") for name in _AGAINST),
-                ", ".join(_bar(bar) for bar in row.bars),
+                ", ".join(_bar(bar, row) for bar in row.bars),
                 _verdict(row),
             ]
         )

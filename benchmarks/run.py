@@ -16,7 +16,7 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.bars import MIN_ROUNDS
+from benchmarks.bars import DROP_INS, MIN_ROUNDS
 from benchmarks.memory import Growth, memory_rows
 from benchmarks.report import HEADER, Row, errors_line, memory_table, record, table
 from fastclip._bench.cases import WORKLOADS, Workload
@@ -29,8 +29,8 @@ from fastclip._bench.isolation import Processes
 from fastclip._bench.peers import PEERS, bind, missing
 from fastclip._bench.ruler import Conditions, measure
 
-OURS = ("fastclip", "fastclip.torch", "fastclip.tensorflow")  # who has bars
-RULER = ("fastclip", "numpy", "torch", "fastclip.torch", "tensorflow", "tf.function", "fastclip.tensorflow")
+# the peers that a bar is set by
+RULER = ("fastclip", "numpy", "torch", "flower", "optax", "optax donated", "tensorflow", "tf.function", *DROP_INS)
 # Of the peers with processes of their own those that have a bar here, and where: they double the time elsewhere.
 ISOLATED = ("tiny_many", "resnet50", "gpt2")
 QUICK_ROUNDS = 10
@@ -87,7 +87,7 @@ def _measure(
         result = measure(workload, arrays, operation, here, processes, Conditions(given.rounds))
         if result.failed:
             raise RuntimeError(f"{workload.name} {operation}: {result.failed}")
-        rows += [Row(workload, result, ours) for ours in OURS if ours in result.seconds]
+        rows += [Row(workload, result, ours) for ours in ("fastclip", *DROP_INS) if ours in result.seconds]
     return rows, errors
 
 

@@ -67,7 +67,7 @@ MAY_IMPORT = {
     "__init__": {"_api", "_config", "_patch"},
     "__main__": {"_cli"},
     "_cli": {"", "_bench", "_demo", "_patch"},
-    "_bench": {"", "torch", "tensorflow"},
+    "_bench": {"", "torch", "tensorflow", "optax", "flwr", "thinc"},
     "_demo": {""},
     "cuda": {"_arrays", "_config", "_errors", "_rules"},
     "numpy": {"_api"},

@@ -74,9 +74,15 @@ PEERS: dict[str, Entry] = {
     ),
     "optax": Entry("optax:bind", "optax", "optax", (*_TENSORS, "per_example"), dtypes=_HALF, isolated=True),
     "optax donated": Entry("optax:bind_donated", "optax", "optax", (*_NORM, "value"), dtypes=_HALF, isolated=True),
+    "fastclip.optax": Entry("optax:bind_fastclip", "optax", "optax", (*_NORM, "value"), dtypes=_HALF, isolated=True),
+    "fastclip.optax donated": Entry(
+        "optax:bind_fastclip_donated", "optax", "optax", (*_NORM, "value"), dtypes=_HALF, isolated=True
+    ),
     "numba": Entry("numba:bind", "numba", "numba", (*_NORM, "value", "each", "rows", "clip_out"), threads=True),
     "flower": Entry("flower:bind", "flwr", "flwr", _NORM),
+    "fastclip.flwr": Entry("flower:bind_fastclip", "flwr", "flwr", _NORM),
     "thinc": Entry("thinc:bind", "thinc", "thinc", ("each",)),
+    "fastclip.thinc": Entry("thinc:bind_fastclip", "thinc", "thinc", ("each",)),
     "opacus": Entry("opacus:bind", "opacus", "opacus", ("per_example",)),
     "cupy": Entry("cupy:bind", "cupy", "cupy-cuda13x", (*_TENSORS, "clip_out"), isolated=True, gpu=True),
     "torch cuda": Entry("torch:bind_cuda", "torch", "torch", _TENSORS, dtypes=_HALF, isolated=True, gpu=True),

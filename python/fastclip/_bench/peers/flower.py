@@ -23,3 +23,11 @@ def bind(arrays: Sequence[FloatArray]) -> Peer:
         clip_norm = functools.partial(module.clip_inputs_inplace, list(arrays))
         return Peer("flower", clip_norm=clip_norm, returns_norm=False, always_writes=True)
     raise ImportError(f"flwr has its clip_inputs_inplace in none of {', '.join(_PLACES)}")
+
+
+def bind_fastclip(arrays: Sequence[FloatArray]) -> Peer:
+    """Bind fastclip's own function of that name."""
+    from fastclip import flwr as ours
+
+    clip_norm = functools.partial(ours.clip_inputs_inplace, list(arrays))
+    return Peer("fastclip.flwr", clip_norm=clip_norm, returns_norm=False)

@@ -39,6 +39,19 @@ def _per_example(gradients: Any, limit: Any) -> Any:
     return optax.per_example_global_norm_clip(gradients, limit)[0]
 
 
+def _ours_by_norm(gradients: Any, limit: Any) -> Any:
+    """Clip by global norm, which is not returned: asked for apart, it would be read for again."""
+    from fastclip import optax as ours
+
+    return ours.clip_by_global_norm(limit).update(gradients, ours.clip_by_global_norm(limit).init(gradients))[0]
+
+
+def _ours_by_value(gradients: Any, bound: Any) -> Any:
+    from fastclip import optax as ours
+
+    return ours.clip(bound).update(gradients, ours.clip(bound).init(gradients))[0]
+
+
 def _tensors(arrays: Sequence[FloatArray]) -> list[Any]:
     import jax.numpy as jnp
 
@@ -85,3 +98,43 @@ def bind_donated(arrays: Sequence[FloatArray]) -> Peer:
         tensors = jax.block_until_ready(by_value(tensors, bound))
 
     return Peer("optax donated", clip_norm=clip_norm, clip_value=clip_value, always_writes=True, own=lambda: tensors)
+
+
+def bind_fastclip(arrays: Sequence[FloatArray]) -> Peer:
+    """Bind fastclip's own transformations of the same names, compiled."""
+    import jax
+
+    tensors = _tensors(arrays)
+    by_norm, by_value = jax.jit(_ours_by_norm), jax.jit(_ours_by_value)
+    return Peer(
+        "fastclip.optax",
+        clip_norm=lambda limit: jax.block_until_ready(by_norm(tensors, limit)),
+        clip_value=lambda bound: jax.block_until_ready(by_value(tensors, bound)),
+        in_place=False,
+        returns_norm=False,
+    )
+
+
+def bind_fastclip_donated(arrays: Sequence[FloatArray]) -> Peer:
+    """Bind those with their input donated."""
+    import jax
+
+    tensors = _tensors(arrays)
+    by_norm = jax.jit(_ours_by_norm, donate_argnums=0)
+    by_value = jax.jit(_ours_by_value, donate_argnums=0)
+
+    def clip_norm(limit: float) -> None:
+        nonlocal tensors
+        tensors = jax.block_until_ready(by_norm(tensors, limit))
+
+    def clip_value(bound: float) -> None:
+        nonlocal tensors
+        tensors = jax.block_until_ready(by_value(tensors, bound))
+
+    return Peer(
+        "fastclip.optax donated",
+        clip_norm=clip_norm,
+        clip_value=clip_value,
+        returns_norm=False,
+        own=lambda: tensors,
+    )

@@ -20,3 +20,18 @@ def bind(arrays: Sequence[FloatArray]) -> Peer:
             clip_gradient(array, limit)
 
     return Peer("thinc", clip_each=clip_each, returns_norm=False)
+
+
+def bind_fastclip(arrays: Sequence[FloatArray]) -> Peer:
+    """Bind fastclip's own method of that name."""
+    from thinc.api import NumpyOps
+
+    from fastclip.thinc import clip_gradient
+
+    ops = NumpyOps()
+
+    def clip_each(limit: float) -> None:
+        for array in arrays:
+            clip_gradient(ops, array, limit)
+
+    return Peer("fastclip.thinc", clip_each=clip_each, returns_norm=False)

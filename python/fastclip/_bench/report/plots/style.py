@@ -62,10 +62,15 @@ class Style(NamedTuple):
 # Okabe and Ito's colours, which the colour-blind can tell apart. Libraries that are called one through another share
 # one, and differ by line, mark and hatch.
 _BLUE, _GREEN, _PURPLE, _SKY, _ORANGE, _YELLOW = "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442"
+_BRICK = "#8C3B00"  # fastclip's own, darker
 _STYLES = {
     "fastclip": Style("#D55E00", "o", "", bold=True),
     "fastclip.torch": Style("#D55E00", "1", "||..", "--"),
-    "fastclip.tensorflow": Style("#D55E00", "_", "//..", ":"),
+    "fastclip.tensorflow": Style("#D55E00", "$f$", "o+||", "-."),
+    "fastclip.optax": Style(_BRICK, "|", "\\\\||"),
+    "fastclip.optax donated": Style(_BRICK, "_", "\\..||", "--"),
+    "fastclip.flwr": Style(_BRICK, ".", "++||", ":"),
+    "fastclip.thinc": Style("#D55E00", "$t$", "+.||", ":"),
     "numpy": Style(_BLUE, "s", "///"),
     "scipy": Style(_BLUE, "<", "//..", "--"),
     "torch": Style(_GREEN, "^", "..."),

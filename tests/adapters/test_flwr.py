@@ -175,6 +175,25 @@ def test_everything_else_is_flowers_result_or_error(name, arrays, limit):
     assert outcome(ours) == outcome(stock)
 
 
+@pytest.mark.parametrize("odd", [None, [np.array([3.0])], {"w": np.array([3.0])}])
+@pytest.mark.parametrize("name", ["get_norm", "clip_inputs_inplace", "adaptive_clip_inputs_inplace"])
+def test_what_is_no_array_is_flowers_error(name, odd):
+    limit = () if name == "get_norm" else (1.0,)
+    for module in (stock, ours):
+        first = np.array([3.0])
+        with pytest.raises(AttributeError, match="has no attribute 'flat'"):
+            getattr(module, name)([first, odd], *limit)
+        assert first == 3.0
+
+
+def test_an_array_that_is_there_twice_is_multiplied_once():
+    mine, theirs = np.array([3.0, 4.0]), np.array([3.0, 4.0])
+    ours.clip_inputs_inplace([mine, mine], 1.0)
+    stock.clip_inputs_inplace([theirs, theirs], 1.0)
+    assert math.isclose(ours.get_norm([mine, mine]), 1.0)
+    assert math.isclose(ours.get_norm([theirs, theirs]), 1.0 / 50**0.5)
+
+
 def test_every_name_by_which_flower_holds_them_is_patched_and_restored():
     import flwr.client.mod.centraldp_mods as old_mod
     import flwr.clientapp.mod.centraldp_mods as mod

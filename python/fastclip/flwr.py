@@ -206,8 +206,13 @@ def _references(arrays: list[Any], i: int) -> tuple[int, int]:
     array = arrays[i]
     base = getattr(array, "base", None)
     if base is None:
-        return sys.getrefcount(array), 0
-    return sys.getrefcount(array), sys.getrefcount(base) if type(base) is np.ndarray and base.base is None else -1
+        return sys.getrefcount(array), 0 if _owns(array) else -1
+    return sys.getrefcount(array), sys.getrefcount(base) if _owns(base) else -1
+
+
+def _owns(array: Any) -> bool:
+    """Tell whether NumPy allocated the memory: of what C code has wrapped, nothing counts the references."""
+    return type(array) is np.ndarray and array.flags.owndata
 
 
 # What is counted where nothing but the list refers to the memory. Without the GIL a count tells nothing.

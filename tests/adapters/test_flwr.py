@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """fastclip.flwr beside Flower's own functions: the same results, and better ones where Flower's are wrong."""
 
+import ctypes
 import math
 import warnings
 
@@ -102,6 +103,25 @@ def test_only_arrays_that_nobody_else_can_see_are_overwritten():
     ours.compute_clip_model_update(alone, old, 0.5)
     assert [a.ctypes.data for a in alone] == addresses
     assert near(alone, listed, 0.0)
+
+
+def test_memory_that_is_not_numpys_is_not_overwritten():
+    """C code wraps memory by PyArray_New, the 93rd function of NumPy's ABI, often without an owner to refer to."""
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.POINTER(ctypes.c_void_p), [ctypes.py_object, ctypes.c_void_p]
+    table = get((getattr(np, "_core", None) or np.core).multiarray._ARRAY_API, None)
+    size, pointer = ctypes.c_ssize_t, ctypes.c_void_p
+    wrap = ctypes.PYFUNCTYPE(
+        ctypes.py_object, ctypes.py_object, ctypes.c_int, ctypes.POINTER(size), ctypes.c_int,
+        pointer, pointer, ctypes.c_int, ctypes.c_int, pointer,
+    )(table[93])  # fmt: skip
+    memory = (ctypes.c_double * 2)(3.0, 4.0)
+    flags = np.zeros(1).flags.num & ~4  # all but NPY_ARRAY_OWNDATA
+    arrays = [wrap(np.ndarray, 1, (size * 1)(2), np.dtype(float).num, None, ctypes.addressof(memory), 0, flags, None)]
+    assert arrays[0].base is None
+    ours.compute_clip_model_update(arrays, [np.zeros(2)], 1.0)
+    assert np.allclose(arrays[0], [0.6, 0.8])
+    assert list(memory) == [3.0, 4.0]
 
 
 def test_what_strategies_unpack_is_overwritten():

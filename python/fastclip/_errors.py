@@ -28,6 +28,11 @@ def not_installed(caller: str, name: str) -> ModuleNotFoundError:
     return ModuleNotFoundError(f"{caller}: {name} is not installed: pip install {name}", name=name)
 
 
+def out_of_place(function: str) -> str | None:
+    """Name the function that returns new arrays where `function` writes; None where there is none."""
+    return None if function == "clip_update_by_global_norm_" else function.removesuffix("_")
+
+
 @contextlib.contextmanager
 def importing(caller: str, *frameworks: str) -> Iterator[None]:
     """Say how to get the framework that turns out not to be installed; the fault of a broken installation passes."""

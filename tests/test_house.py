@@ -75,7 +75,8 @@ MAY_IMPORT = {
     "tensorflow": {"_config", "_dtypes", "_errors", "_rules"},
     "keras": {"", "_dtypes", "tensorflow", "torch"},
 }
-MAY_IMPORT |= {"flwr": {"_config", "_rules"}, "optax": {"_config"}, "thinc": {"_config"}}
+MAY_IMPORT |= {"flwr": {"_config", "_errors", "_rules"}}
+MAY_IMPORT |= {name: {"_config", "_errors"} for name in ("optax", "thinc")}
 THIRD_PARTY = {
     "_rules": set(),
     "_cli": set(),

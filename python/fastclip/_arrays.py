@@ -16,7 +16,7 @@ import numpy as np
 
 from fastclip import _device, _dtypes, _foreign, _overlap
 from fastclip._config import backend, gpu
-from fastclip._errors import show
+from fastclip._errors import out_of_place, show
 from fastclip._layout import Array
 
 _LEAVES = (np.ndarray, str, bytes, bytearray, int, float, complex, np.generic)
@@ -55,7 +55,8 @@ def plain(function: str, name: str, value: Any, *, write: bool, every_real: bool
         what_to_do = _dtypes.conversion(array.dtype, name if array is value else f"np.asarray({name})")
         raise TypeError(f"{function}: {name} is {array.dtype}; expected {_dtypes.ACCEPTED}.{what_to_do}")
     if write and not array.flags.writeable:
-        raise ValueError(f"{function}: {name} is read-only{why and f' ({why})'}; pass a copy, or clip out of place.")
+        instead = ", or clip out of place" if out_of_place(function) else ""
+        raise ValueError(f"{function}: {name} is read-only{why and f' ({why})'}; pass a copy{instead}.")
     return array.view(np.ndarray)
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import numbers
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -24,6 +26,22 @@ def show(value: object) -> str:
 def not_installed(caller: str, name: str) -> ModuleNotFoundError:
     """Say how to get a framework."""
     return ModuleNotFoundError(f"{caller}: {name} is not installed: pip install {name}", name=name)
+
+
+def out_of_place(function: str) -> str | None:
+    """Name the function that returns new arrays where `function` writes; None where there is none."""
+    return None if function == "clip_update_by_global_norm_" else function.removesuffix("_")
+
+
+@contextlib.contextmanager
+def importing(caller: str, *frameworks: str) -> Iterator[None]:
+    """Say how to get the framework that turns out not to be installed; the fault of a broken installation passes."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in frameworks:
+            raise
+        raise not_installed(caller, error.name) from None
 
 
 def real(function: str, argument: str, value: Any) -> float:

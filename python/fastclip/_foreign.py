@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastclip._config import from_dlpack
-from fastclip._errors import show
+from fastclip._errors import out_of_place, show
 from fastclip._layout import Array
 
 EXPECTED = "expected an array: NumPy's, or one with a buffer or DLPack"
@@ -77,8 +77,13 @@ def _refuse_immutable(function: str, name: str, value: object) -> None:
     if package is not None:
         raise ValueError(
             f"{function}: {name} is of type {type(value).__name__} from {package}, whose arrays are immutable; "
-            f"use {function.removesuffix('_')}, which returns new ones."
+            f"{_instead(function, name)}."
         )
+
+
+def _instead(function: str, name: str) -> str:
+    other = out_of_place(function)
+    return f"use {other}, which returns new ones" if other else f"pass a copy, np.array({name})"
 
 
 def _refuse(function: str, name: str, value: object, error: Exception) -> NoReturn:
@@ -137,7 +142,7 @@ def _from_array(function: str, name: str, value: Any, write: bool) -> Array:
     if write:
         raise TypeError(
             f"{function}: {name} is of type {type(value).__name__}, which gives copies of its memory; pass the NumPy "
-            f"array below it, or use {function.removesuffix('_')}, which returns new arrays."
+            f"array below it, or {_instead(function, name)}."
         )
     try:
         # Not np.asarray: it would believe an __array_interface__, whose pointer nobody answers for.

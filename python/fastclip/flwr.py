@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fastclip import _errors
 from fastclip._config import backend, delegated
 from fastclip._rules import GLOBAL_NORM
 
@@ -37,9 +38,11 @@ def _home() -> Any:
 
 
 # Flower's own, held from before anybody replaces them.
-_stock: dict[str, Any] = {name: getattr(_home(), name) for name in __all__}
+with _errors.importing("fastclip.flwr", "flwr"):
+    _stock: dict[str, Any] = {name: getattr(_home(), name) for name in __all__}
 # Of elements that are not finite Flower is asked: it leaves them as they are for NaN, makes 0 and NaN for infinity.
 _rule = backend.rule(GLOBAL_NORM["raise"])
+_ARRAYS = frozenset([np.ndarray])
 
 
 def get_norm(input_arrays: list[Any]) -> float:
@@ -60,15 +63,17 @@ def get_norm(input_arrays: list[Any]) -> float:
         >>> round(norm / 1e20, 6)
         5.0
     """
-    norm = backend.norm_list(input_arrays) if type(input_arrays) is list else NotImplemented
+    norm = backend.norm_list(input_arrays) if _is_list_of_arrays(input_arrays) else NotImplemented
     return _delegate("get_norm", input_arrays) if norm is NotImplemented else norm  # type: ignore[no-any-return]
 
 
 def clip_inputs_inplace(input_arrays: list[Any], clipping_norm: float) -> None:
     """Multiply arrays in place by min(1, clipping_norm / norm), the norm being that of all their elements together.
 
-    Within the limit nothing is written, and zeros stay zeros, where Flower's own divides by zero. What `get_norm` does
-    not read, elements that are not finite, and limits that are negative or no numbers are left to Flower.
+    Within the limit nothing is written, and zeros stay zeros, where Flower's own divides by zero. An array that is
+    listed twice is multiplied once, where Flower's own does it twice and leaves less than the limit allows. What
+    `get_norm` does not read, elements that are not finite, and limits that are negative or no numbers are left to
+    Flower.
 
     Args:
         input_arrays: NumPy arrays.
@@ -164,13 +169,18 @@ def _delegate(name: str, *arguments: Any) -> Any:
     return _stock[name](*arguments)
 
 
+def _is_list_of_arrays(arrays: Any) -> bool:
+    """Tell whether it holds nothing else: None and lists within it, which our verbs take, are errors in Flower."""
+    return type(arrays) is list and _ARRAYS.issuperset(map(type, arrays))
+
+
 def _is_limit(clipping_norm: Any) -> bool:
     return isinstance(clipping_norm, (int, float)) and clipping_norm >= 0
 
 
 def _clip(arrays: Any, clipping_norm: Any) -> float | None:
     """Clip and return the norm before; None where Flower has to do it, and nothing has been touched."""
-    if type(arrays) is not list or not _is_limit(clipping_norm):
+    if not _is_list_of_arrays(arrays) or not _is_limit(clipping_norm):
         return None
     norm = backend.clip_list(arrays, None, float(clipping_norm), None, _rule, False)
     return None if norm is NotImplemented else norm
@@ -196,8 +206,13 @@ def _references(arrays: list[Any], i: int) -> tuple[int, int]:
     array = arrays[i]
     base = getattr(array, "base", None)
     if base is None:
-        return sys.getrefcount(array), 0
-    return sys.getrefcount(array), sys.getrefcount(base) if type(base) is np.ndarray and base.base is None else -1
+        return sys.getrefcount(array), 0 if _owns(array) else -1
+    return sys.getrefcount(array), sys.getrefcount(base) if _owns(base) else -1
+
+
+def _owns(array: Any) -> bool:
+    """Tell whether NumPy allocated the memory: of what C code has wrapped, nothing counts the references."""
+    return type(array) is np.ndarray and array.flags.owndata
 
 
 # What is counted where nothing but the list refers to the memory. Without the GIL a count tells nothing.

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from thinc.backends.ops import Ops
-
+from fastclip import _errors
 from fastclip._config import backend, delegated
+
+with _errors.importing("fastclip.thinc", "thinc"):
+    from thinc.backends.ops import Ops
 
 __all__ = ["clip_gradient"]
 

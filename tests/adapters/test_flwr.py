@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """fastclip.flwr beside Flower's own functions: the same results, and better ones where Flower's are wrong."""
 
+import ctypes
 import math
 import warnings
 
@@ -104,6 +105,25 @@ def test_only_arrays_that_nobody_else_can_see_are_overwritten():
     assert near(alone, listed, 0.0)
 
 
+def test_memory_that_is_not_numpys_is_not_overwritten():
+    """C code wraps memory by PyArray_New, the 93rd function of NumPy's ABI, often without an owner to refer to."""
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.POINTER(ctypes.c_void_p), [ctypes.py_object, ctypes.c_void_p]
+    table = get((getattr(np, "_core", None) or np.core).multiarray._ARRAY_API, None)
+    size, pointer = ctypes.c_ssize_t, ctypes.c_void_p
+    wrap = ctypes.PYFUNCTYPE(
+        ctypes.py_object, ctypes.py_object, ctypes.c_int, ctypes.POINTER(size), ctypes.c_int,
+        pointer, pointer, ctypes.c_int, ctypes.c_int, pointer,
+    )(table[93])  # fmt: skip
+    memory = (ctypes.c_double * 2)(3.0, 4.0)
+    flags = np.zeros(1).flags.num & ~4  # all but NPY_ARRAY_OWNDATA
+    arrays = [wrap(np.ndarray, 1, (size * 1)(2), np.dtype(float).num, None, ctypes.addressof(memory), 0, flags, None)]
+    assert arrays[0].base is None
+    ours.compute_clip_model_update(arrays, [np.zeros(2)], 1.0)
+    assert np.allclose(arrays[0], [0.6, 0.8])
+    assert list(memory) == [3.0, 4.0]
+
+
 def test_what_strategies_unpack_is_overwritten():
     from flwr.compat.common.parameter import ndarrays_to_parameters, parameters_to_ndarrays
 
@@ -173,6 +193,25 @@ def test_everything_else_is_flowers_result_or_error(name, arrays, limit):
                 return type(error), str(error)
 
     assert outcome(ours) == outcome(stock)
+
+
+@pytest.mark.parametrize("odd", [None, [np.array([3.0])], {"w": np.array([3.0])}])
+@pytest.mark.parametrize("name", ["get_norm", "clip_inputs_inplace", "adaptive_clip_inputs_inplace"])
+def test_what_is_no_array_is_flowers_error(name, odd):
+    limit = () if name == "get_norm" else (1.0,)
+    for module in (stock, ours):
+        first = np.array([3.0])
+        with pytest.raises(AttributeError, match="has no attribute 'flat'"):
+            getattr(module, name)([first, odd], *limit)
+        assert first == 3.0
+
+
+def test_an_array_that_is_there_twice_is_multiplied_once():
+    mine, theirs = np.array([3.0, 4.0]), np.array([3.0, 4.0])
+    ours.clip_inputs_inplace([mine, mine], 1.0)
+    stock.clip_inputs_inplace([theirs, theirs], 1.0)
+    assert math.isclose(ours.get_norm([mine, mine]), 1.0)
+    assert math.isclose(ours.get_norm([theirs, theirs]), 1.0 / 50**0.5)
 
 
 def test_every_name_by_which_flower_holds_them_is_patched_and_restored():

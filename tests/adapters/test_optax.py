@@ -82,11 +82,13 @@ LEAVES = [
     [jnp.array(True)],
 ]
 LIMITS = [-1.0, math.nan, jnp.bfloat16(0.7), np.ones(2), "1", True, None]
+# a float to Python, and to JAX a number of a dtype of its own, as which it counts in the results'
+PROMOTES = ([jnp.ones(2, jnp.bfloat16)], np.float64(0.7))
 
 
 @pytest.mark.parametrize(
     ("leaves", "limit"),
-    [*((leaves, 0.7) for leaves in LEAVES), *(([jnp.ones(2)], limit) for limit in LIMITS)],
+    [*((leaves, 0.7) for leaves in LEAVES), *(([jnp.ones(2)], limit) for limit in LIMITS), PROMOTES],
     ids=repr,
 )
 @each_name
@@ -200,6 +202,24 @@ def test_norms_that_leave_the_range_are_right():
 def test_what_is_not_finite(name, bad):
     tree = [jnp.array([1.0, bad]), jnp.array([2.0])]
     assert same(update(ours, name, 0.7, tree), update(optax, name, 0.7, tree))
+
+
+@each_name
+def test_without_compilation_it_is_optaxs(name):
+    calls = native_calls()
+    with jax.disable_jit():
+        assert same(update(ours, name, 0.7), update(optax, name, 0.7), 0.0)
+        assert same([ours.global_norm(TREE)], [optax.tree.norm(TREE)], 0.0)
+    assert native_calls() == calls
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_nan_is_found(compiled):
+    def clip(x):
+        return update(ours, "clip_by_global_norm", 0.7, x)
+
+    with jax.debug_nans(True), pytest.raises(FloatingPointError):
+        (jax.jit(clip) if compiled else clip)(jnp.array([1.0, math.nan]))
 
 
 def test_a_negative_limit_that_only_the_running_program_knows_is_an_error():

@@ -66,6 +66,13 @@ def test_what_was_may_be_read_only():
 
 
 A, B = arrays([4.0, 5.0], [1.0, 1.0])
+
+
+class Copies:
+    def __array__(self, dtype=None, copy=None):
+        return A.copy()
+
+
 LOCKED = np.array([4.0, 5.0], np.float32)
 LOCKED.flags.writeable = False
 
@@ -80,7 +87,8 @@ LOCKED.flags.writeable = False
         ([A], [B.astype(float)], {}, ValueError, r"new\[0\] has dtype float32 and old\[0\] float64; expected the same"),
         ([A.astype(int)], [B], {}, TypeError, r"new\[0\] is int64; expected float16, bfloat16, float32 or float64"),
         ([A], [B.astype(int)], {}, TypeError, r"old\[0\] is int64; expected float16"),
-        ([LOCKED], [B], {}, ValueError, r"new\[0\] is read-only"),
+        ([LOCKED], [B], {}, ValueError, r"new\[0\] is read-only; pass a copy\.$"),
+        ([Copies()], [B], {}, TypeError, r"new\[0\] is of type Copies, .*, or pass a copy, np\.array\(new\[0\]\)\.$"),
         ([A], [A[::-1]], {}, ValueError, r"new\[0\] and old\[0\] share memory"),
         ([A[:1], B[:1]], [B[1:], A[:1]], {}, ValueError, r"(new\[0\] and old\[1\]|old\[1\] and new\[0\]) share memory"),
         (

@@ -31,7 +31,7 @@ def clip_update_by_global_norm_(new: Any, old: Any, clip_norm: float, *, nonfini
         nonfinite: what NaN or infinity among the differences leads to. "propagate": finite differences become 0 and
             infinite ones NaN; with a NaN, all entries become NaN. "nan": all become NaN. "raise": FloatingPointError.
             "skip": nothing is written. "zero": entries of `new` that are not finite become those of `old`, and the norm
-            is that of the others.
+            is that of the others; where `old` is not finite either, it is "propagate".
 
     Returns:
         The norm of the differences before clipping; infinity if it is beyond f64. Differences are formed in f64: the

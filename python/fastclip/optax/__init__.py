@@ -11,6 +11,12 @@ Array([-0.6, -0.8], dtype=float32)
 
 from __future__ import annotations
 
+from fastclip import _errors
+
+with _errors.importing("fastclip.optax", "jax", "optax"):
+    import jax as _jax  # noqa: F401
+    import optax as _optax  # noqa: F401
+
 from fastclip.optax._clipping import clip, clip_by_block_rms, clip_by_global_norm, global_norm
 from fastclip.optax._delegated import adaptive_grad_clip, per_example_global_norm_clip, per_example_layer_norm_clip
 

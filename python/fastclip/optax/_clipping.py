@@ -49,7 +49,7 @@ def _served(leaves: list[Any]) -> bool:
 
 def _limit_for(leaves: list[Any], limit: Any) -> Any:
     """Return the limit as an array that changes no array's dtype, or None."""
-    if isinstance(limit, (int, float)) and not isinstance(limit, bool):
+    if isinstance(limit, (int, float)) and not isinstance(limit, (bool, np.generic)):
         return jnp.asarray(float(limit))  # weakly typed, as JAX takes a number
     if not isinstance(limit, (jax.Array, np.ndarray, np.generic)) or limit.shape != ():
         return None

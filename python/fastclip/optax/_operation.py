@@ -2,8 +2,8 @@
 """fastclip's verbs as operations of JAX: custom calls on one CPU, and everywhere else what optax does.
 
 XLA compiles an operation to a custom call where it compiles for the CPU and one device. For another platform, for
-several devices (whose parts of an array only XLA can bring together), under `vmap` and for derivatives it is the
-operations of optax, in which XLA sees the maths.
+several devices (whose parts of an array only XLA can bring together), under `vmap`, for derivatives and uncompiled it
+is the operations of optax, in which XLA sees the maths.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ def operation(name: str, stock: Verb, results: Callable[..., Any]) -> Verb:
     primitive = Primitive(f"fastclip_{name}")
     primitive.multiple_results = True
     primitive.def_abstract_eval(results)
-    primitive.def_impl(jax.jit(primitive.bind))
+
+    def program(*operands: Any) -> Any:
+        # with arrays, not tracers, under jax.disable_jit and where jax.debug_nans looks for the NaN
+        return (primitive.bind if isinstance(operands[0], jax.core.Tracer) else stock)(*operands)
+
+    primitive.def_impl(jax.jit(program))
 
     def batch(operands: Sequence[Any], axes: Sequence[Any]) -> tuple[list[Any], list[int]]:
         out = jax.vmap(stock, in_axes=tuple(axes))(*operands)

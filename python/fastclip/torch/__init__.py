@@ -14,12 +14,8 @@ from __future__ import annotations
 
 from fastclip import _errors
 
-try:
+with _errors.importing("fastclip.torch", "torch"):
     import torch as _torch  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name != "torch":  # a broken installation
-        raise
-    raise _errors.not_installed("fastclip.torch", "torch") from None
 
 from fastclip.torch._clip_grad import (
     clip_grad_norm,

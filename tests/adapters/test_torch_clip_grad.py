@@ -239,7 +239,7 @@ def test_a_torch_without_the_exchange_api(release, parts):
     assert " passed" in run.stdout
 
 
-def test_drop_ins_are_there_after_import_fastclip_and_say_what_is_missing():
+def test_drop_ins_are_there_after_import_fastclip():
     code = (
         "import sys, fastclip\n"
         "assert 'torch' not in sys.modules\n"
@@ -247,9 +247,13 @@ def test_drop_ins_are_there_after_import_fastclip_and_say_what_is_missing():
         "assert fastclip.torch.clip_in_step and 'torch' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-    code = "import sys; sys.modules['torch'] = None; import fastclip; fastclip.torch"
+
+
+@pytest.mark.parametrize("name", ["torch", "tensorflow", "keras"])
+def test_drop_ins_say_what_is_missing(name):
+    code = f"import sys; sys.modules['{name}'] = None; import fastclip; fastclip.{name}"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert run.stderr.endswith("ModuleNotFoundError: fastclip.torch: torch is not installed: pip install torch\n")
+    assert run.stderr.endswith(f"ModuleNotFoundError: fastclip.{name}: {name} is not installed: pip install {name}\n")
 
 
 def test_without_native_code_torch_does_it():

@@ -7,6 +7,15 @@
 
 from __future__ import annotations
 
+from fastclip import _errors
+
+try:
+    import keras as _keras  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "keras":  # its backend, say
+        raise
+    raise _errors.not_installed("fastclip.keras", "keras") from None
+
 from fastclip.keras._clip import clip_by_global_norm, clip_gradients, global_norm
 from fastclip.keras._optimizer import Clipped
 

@@ -9,6 +9,15 @@ tf.Tensor([1.5 0. ], shape=(2,), dtype=float32) tf.Tensor([2.], shape=(1,), dtyp
 
 from __future__ import annotations
 
+from fastclip import _errors
+
+try:
+    import tensorflow as _tensorflow  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "tensorflow":  # a broken installation
+        raise
+    raise _errors.not_installed("fastclip.tensorflow", "tensorflow") from None
+
 from fastclip.tensorflow._global_norm import clip_by_global_norm, global_norm
 from fastclip.tensorflow._optimizer import ClippedOptimizer
 from fastclip.tensorflow._tensor_norm import clip_by_average_norm, clip_by_norm

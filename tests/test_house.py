@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "numpy": {"_api"},
     "torch": {"_config", "_dtypes", "_errors"},
     "tensorflow": {"_config", "_dtypes", "_errors", "_rules"},
-    "keras": {"", "_dtypes", "tensorflow", "torch"},
+    "keras": {"", "_dtypes", "_errors", "tensorflow", "torch"},
 }
 MAY_IMPORT |= {"flwr": {"_config", "_rules"}, "optax": {"_config"}, "thinc": {"_config"}}
 THIRD_PARTY = {

@@ -108,9 +108,8 @@ class Clipped(keras.optimizers.Optimizer):  # type: ignore[misc]
     def stateless_apply(self, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
         """Do the same with variables that are given and returned."""
         count = len(self._variables)
-        own = [
-            keras.ops.convert_to_tensor(variable) for variable in optimizer_variables[:count]
-        ]  # of LossScaleOptimizer
+        # A LossScaleOptimizer gives variables, and wants tensors.
+        own = [keras.ops.convert_to_tensor(variable) for variable in optimizer_variables[:count]]
         trained, inner = self.inner_optimizer.stateless_apply(optimizer_variables[count:], grads, trainable_variables)
         return trained, [*own, *inner]
 

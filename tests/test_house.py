@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "numpy": {"_api"},
     "torch": {"_config", "_dtypes", "_errors"},
     "tensorflow": {"_config", "_dtypes", "_errors", "_rules"},
-    "keras": {"", "_dtypes", "tensorflow", "torch"},
+    "keras": {"", "_dtypes", "_errors", "tensorflow", "torch"},
 }
 MAY_IMPORT |= {"flwr": {"_config", "_errors", "_rules"}}
 MAY_IMPORT |= {name: {"_config", "_errors"} for name in ("optax", "thinc")}

@@ -33,7 +33,15 @@ def last_line(module, missing):
 
 @pytest.mark.parametrize(
     ("module", "missing"),
-    [("flwr", "flwr"), ("optax", "jax"), ("optax", "optax"), ("thinc", "thinc"), ("torch", "torch")],
+    [
+        ("flwr", "flwr"),
+        ("keras", "keras"),
+        ("optax", "jax"),
+        ("optax", "optax"),
+        ("tensorflow", "tensorflow"),
+        ("thinc", "thinc"),
+        ("torch", "torch"),
+    ],
 )
 def test_what_is_missing_is_said(module, missing):
     says = f"fastclip.{module}: {missing} is not installed: pip install {missing}"

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.util import dispatch
 from tensorflowcases import EACH_CALL, F32, F64, STOCK, mine, served, tensors, theirs
 
 import fastclip.tensorflow as ours
@@ -152,6 +153,29 @@ def test_axes_that_tensorflow_refuses(axes):
     assert errors[0] == errors[1]
 
 
+def test_more_dimensions_than_numpy_has():
+    for rank in (32, 33, 65, 254):
+        clipped = ours.clip_by_norm(tf.fill([1] * rank, 3.0), 1.5, axes=[0, -1])
+        assert clipped.shape.rank == rank
+        assert float(tf.reshape(clipped, [])) == 1.5
+
+
+@EACH_CALL
+def test_somebodys_dispatcher_is_asked(monkeypatch, name):
+    """What TensorFlow can't make a tensor of may be an argument of somebody's; fastclip leaves it to TensorFlow."""
+
+    class Other:
+        pass
+
+    class Dispatcher(dispatch.GlobalOpDispatcher):
+        def handle(self, op, args, kwargs):
+            found = any(isinstance(x, Other) for x in tf.nest.flatten(args))
+            return [["dispatched"]] if found and getattr(op, "__name__", "") == name else self.NOT_SUPPORTED
+
+    monkeypatch.setattr(dispatch, "_GLOBAL_DISPATCHERS", [Dispatcher()])
+    assert mine(name, Other()) == theirs(name, Other())
+
+
 # ---- slices with one row twice, of which TensorFlow counts each for itself
 
 
@@ -179,6 +203,15 @@ def test_rows_that_are_listed_twice_count_as_their_sum():
     within = repeated()
     assert ours.clip_by_global_norm([within], 1e9)[0][0] is within
     assert ours.clip_by_norm(within, 1e9) is within
+
+
+@pytest.mark.parametrize("indices", [[0, 0], [[0, 0], [1, 1]]])
+def test_slices_that_no_gradient_has(indices):
+    """Fewer indices than rows, or of two dimensions: whatever they mean, TensorFlow takes the values' norm."""
+    slices = tf.IndexedSlices(tf.constant([[3.0], [4.0], [12.0]]), tf.constant(indices))
+    for name in ("clip_by_norm", "clip_by_value"):
+        np.testing.assert_allclose(mine(name, slices).values, theirs(name, slices).values, rtol=1e-6)
+    assert float(ours.global_norm([slices])) == 13.0
 
 
 def test_an_embeddings_gradient_is_clipped_as_the_dense_one_is():

@@ -150,3 +150,31 @@ def test_an_optimizer_of_somebodys_that_has_tensorflows_variables(weights):
     pairs = [(tf.constant([30.0, 0.0]), weights[0]), (tf.constant([40.0]), weights[1])]
     fastclip.clip_gradients_by_norm(Descent(), 5.0).apply_gradients(pairs)
     np.testing.assert_allclose(weights[1].numpy(), [-4.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["AdamOptimizer", "MomentumOptimizer"])
+@pytest.mark.parametrize("used", [False, True], ids=["new", "used"])
+@pytest.mark.parametrize("wrapped", [False, True], ids=["saved without the wrapper", "and with it"])
+def test_a_checkpoint_has_the_wrapped_optimizers_state(tmp_path, kind, used, wrapped):
+    arguments = {"AdamOptimizer": (0.5,), "MomentumOptimizer": (1.0, 0.5)}[kind]
+    gradients = [tf.constant([3.0, 4.0]), tf.constant([1.0, 0.0]), tf.constant([0.0, 0.0])]
+
+    def make(wrapped=True):
+        variable = tf.Variable([0.0, 0.0])
+        optimizer = getattr(V1.train, kind)(*arguments)
+        optimizer = fastclip.clip_gradients_by_norm(optimizer, 5.0) if wrapped else optimizer
+        return variable, optimizer, tf.train.Checkpoint(variable=variable, optimizer=optimizer)
+
+    variable, optimizer, checkpoint = make(wrapped)
+    optimizer.apply_gradients([(gradients[0], variable)])
+    path = checkpoint.save(str(tmp_path / "state"))
+    optimizer.apply_gradients([(gradients[2], variable)])
+    again, other, restored = make()
+    if used:
+        other.apply_gradients([(gradients[1], again)])
+    status = restored.restore(path)
+    other.apply_gradients([(gradients[2], again)])
+    status.assert_consumed()
+    assert again.numpy().tolist() == variable.numpy().tolist()
+    for name in optimizer.get_slot_names():
+        assert other.get_slot(again, name).numpy().tolist() == optimizer.get_slot(variable, name).numpy().tolist()

@@ -7,6 +7,11 @@
 
 from __future__ import annotations
 
+from fastclip import _errors
+
+with _errors.importing("fastclip.keras", "keras"):
+    import keras as _keras  # noqa: F401
+
 from fastclip.keras._clip import clip_by_global_norm, clip_gradients, global_norm
 from fastclip.keras._optimizer import Clipped
 

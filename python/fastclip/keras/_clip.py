@@ -29,6 +29,11 @@ def _ready(tensors: Sequence[Any]) -> bool:
     return _verbs is not None and isinstance(tensors, (list, tuple)) and _verbs.ready(tensors)
 
 
+def clips_as_keras(optimizer: Any) -> bool:
+    """Tell whether an optimizer's method `_clip_gradients` is Keras's and not somebody's own."""
+    return type(optimizer)._clip_gradients in (_stock_clip_gradients, clip_gradients)
+
+
 def global_norm(value_list: Any) -> Any:
     """Compute the norm of all elements of a list of tensors as one vector.
 

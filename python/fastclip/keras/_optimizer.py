@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from fastclip.keras._clip import clip_gradients
+from fastclip import _errors
+from fastclip.keras._clip import clip_gradients, clips_as_keras
 
 _LIMITS = ("clipnorm", "clipvalue", "global_clipnorm")
 
@@ -29,6 +30,8 @@ class Clipped(keras.optimizers.Optimizer):  # type: ignore[misc]
         name: of this optimizer.
 
     Raises:
+        TypeError: `optimizer` is none of Keras's, or a `MultiOptimizer`, whose optimizers clip each for itself; or a
+            limit is no number.
         ValueError: more than one limit is given, or another one than the optimizer has.
 
     Source: Keras 3.15's `clipnorm`, `clipvalue` and `global_clipnorm`.
@@ -55,10 +58,15 @@ class Clipped(keras.optimizers.Optimizer):  # type: ignore[misc]
                 f"Clipped: optimizer is of type {type(optimizer).__name__}; expected a Keras optimizer. "
                 "fastclip.clip_gradients_by_norm takes others."
             )
+        if isinstance(optimizer, getattr(keras.optimizers, "MultiOptimizer", ())):  # which ignores a limit
+            raise TypeError(
+                "Clipped: optimizer is a MultiOptimizer, whose optimizers clip each for itself; expected one of these. "
+                "Wrap them in its map."
+            )
         super().__init__(learning_rate=0.0, name=name)
         given = dict(zip(_LIMITS, (clipnorm, clipvalue, global_clipnorm), strict=True))
         self.inner_optimizer = optimizer
-        self._set_limit({limit: value for limit, value in given.items() if value is not None})
+        self._set_limit({k: _errors.real("Clipped", k, value) for k, value in given.items() if value is not None})
 
     def _clips(self) -> Any:
         """Return the optimizer that is to clip: the one that gets gradients without a loss scale."""
@@ -76,7 +84,8 @@ class Clipped(keras.optimizers.Optimizer):  # type: ignore[misc]
             raise ValueError(f"Clipped: {given} is given, but the optimizer has {has}; make it without, or leave it.")
         for limit, value in given.items():
             setattr(optimizer, limit, value)
-        optimizer._clip_gradients = types.MethodType(clip_gradients, optimizer)
+        if clips_as_keras(optimizer):
+            optimizer._clip_gradients = types.MethodType(clip_gradients, optimizer)
 
     def build(self, variables: Any) -> None:
         """Make the wrapped optimizer's variables."""
@@ -98,9 +107,16 @@ class Clipped(keras.optimizers.Optimizer):  # type: ignore[misc]
 
     def stateless_apply(self, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
         """Do the same with variables that are given and returned."""
-        own = len(self._variables)
-        trained, inner = self.inner_optimizer.stateless_apply(optimizer_variables[own:], grads, trainable_variables)
-        return trained, [*optimizer_variables[:own], *inner]
+        count = len(self._variables)
+        # A LossScaleOptimizer gives variables, and wants tensors.
+        own = [keras.ops.convert_to_tensor(variable) for variable in optimizer_variables[:count]]
+        trained, inner = self.inner_optimizer.stateless_apply(optimizer_variables[count:], grads, trainable_variables)
+        return trained, [*own, *inner]
+
+    def set_weights(self, weights: Any) -> None:
+        """Set this optimizer's variables and the wrapped one's."""
+        super().set_weights(weights)
+        self.inner_optimizer.set_weights(weights[len(self._variables) :])
 
     @property
     def learning_rate(self) -> Any:
@@ -115,6 +131,20 @@ class Clipped(keras.optimizers.Optimizer):  # type: ignore[misc]
     def iterations(self) -> Any:
         """Return how many steps the wrapped optimizer has made."""
         return self.inner_optimizer.iterations
+
+    @property
+    def loss_scale_factor(self) -> Any:
+        """Return by what the wrapped optimizer multiplies the loss and divides the gradients."""
+        return self.inner_optimizer.loss_scale_factor
+
+    @loss_scale_factor.setter
+    def loss_scale_factor(self, factor: Any) -> None:
+        if hasattr(self, "inner_optimizer"):  # Keras's constructor sets it to None before
+            self.inner_optimizer.loss_scale_factor = factor
+
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        """Keep the weight decay of the optimizer that clips from variables."""
+        self._clips().exclude_from_weight_decay(var_list, var_names)
 
     def scale_loss(self, loss: Any) -> Any:
         """Scale a loss as the wrapped optimizer does."""

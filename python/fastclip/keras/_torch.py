@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+import fastclip
 from fastclip.torch import _tensors
 
 
@@ -27,6 +28,11 @@ def _norm(values: Any) -> Any:
     return NotImplemented if answer is NotImplemented else (answer[0], answer[2])
 
 
+def _beyond(exact: float, values: Any) -> bool:
+    """Tell whether it is the norm that is infinite, beyond f64, and no element."""
+    return math.isinf(exact) and all(value is None or bool(value.isfinite().all()) for value in values)
+
+
 def global_norm(values: Any) -> Any:
     """Return the norm of all."""
     answer = _norm(values)
@@ -41,6 +47,8 @@ def clip_by_global_norm(values: Any, limit: float) -> Any:
     norm, exact = answer
     if exact <= limit:
         return list(values)
+    if _beyond(exact, values):
+        return fastclip.clip_by_global_norm([None if v is None else v.detach() for v in values], limit)[0]
     # min(1 / norm, 1 / limit) is the former here. A norm that the dtype can't hold is taken in f64.
     coefficient = math.nan if not math.isfinite(exact) else limit / exact if norm.isinf() else (1.0 / norm) * limit
     given = [value for value in values if value is not None]
@@ -54,6 +62,8 @@ def clip_by_norm(value: Any, limit: float) -> Any:
     if answer is NotImplemented:
         return NotImplemented
     exact = answer[1]
+    if _beyond(exact, [value]) and exact > limit:
+        return fastclip.clip_by_norm(value.detach(), limit)
     return value if exact <= limit else value * (limit / exact)
 
 

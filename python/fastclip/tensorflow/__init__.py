@@ -9,6 +9,11 @@ tf.Tensor([1.5 0. ], shape=(2,), dtype=float32) tf.Tensor([2.], shape=(1,), dtyp
 
 from __future__ import annotations
 
+from fastclip import _errors
+
+with _errors.importing("fastclip.tensorflow", "tensorflow"):
+    import tensorflow as _tensorflow  # noqa: F401
+
 from fastclip.tensorflow._global_norm import clip_by_global_norm, global_norm
 from fastclip.tensorflow._optimizer import ClippedOptimizer
 from fastclip.tensorflow._tensor_norm import clip_by_average_norm, clip_by_norm

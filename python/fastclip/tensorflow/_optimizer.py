@@ -63,5 +63,21 @@ class ClippedOptimizer(tf.compat.v1.train.Optimizer):  # type: ignore[misc]
         """Return the wrapped optimizer's variables."""
         return self._optimizer.variables()
 
+    # In a tf.train.Checkpoint this is the wrapped one, whose checkpoints with and without the wrapper are the same.
+
+    def _trackable_children(self, *args: Any, **kwargs: Any) -> Any:
+        return self._optimizer._trackable_children(*args, **kwargs)
+
+    def _lookup_dependency(self, *args: Any, **kwargs: Any) -> Any:
+        return self._optimizer._lookup_dependency(*args, **kwargs)
+
+    @property
+    def _deferred_dependencies(self) -> Any:  # what is read from a checkpoint before it is made
+        self._optimizer._maybe_initialize_trackable()
+        return self._optimizer._deferred_dependencies
+
+    def _create_or_restore_slot_variable(self, *args: Any, **kwargs: Any) -> Any:
+        return self._optimizer._create_or_restore_slot_variable(*args, **kwargs)
+
     def __repr__(self) -> str:
         return f"ClippedOptimizer({self._optimizer!r}, {self._clip_norm!r})"

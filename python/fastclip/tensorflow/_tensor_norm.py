@@ -19,6 +19,7 @@ from fastclip.tensorflow import _tensors
 _stock_clip_by_norm: Any = _stock.clip_by_norm
 _stock_clip_by_average_norm: Any = _stock.clip_by_average_norm
 
+_MOST_DIMS = 32  # of an array of NumPy 1; a tensor may have 254
 _by_rows = backend.rule(TENSOR_NORM["in place"])  # an infinite element leaves zeros of the finite ones, as there
 
 
@@ -81,7 +82,7 @@ def _clip_any(t: Any, clip_norm: Any, limit: float, axes: Any) -> Any:
 
 
 def _clip_rows(tensor: Any, limit: float, axes: Any) -> Any:
-    if tensor.dtype not in _tensors.CODES or "CPU" not in tensor.device or not tensor.ndim:
+    if tensor.dtype not in _tensors.CODES or "CPU" not in tensor.device or not 0 < tensor.ndim <= _MOST_DIMS:
         return NotImplemented
     mask = 0
     chosen = np.asarray(axes)
@@ -123,8 +124,8 @@ def clip_by_average_norm(t: Any, clip_norm: Any, name: str | None = None) -> Any
     if _tensors.NATIVE and _tensors.eager():
         limit = _tensors.number(clip_norm)
         if limit is not None and not isinstance(t, tf.RaggedTensor):
-            value = tf.convert_to_tensor(t)
-            if type(value) is _tensors.EagerTensor and not _tensors.watched([value, clip_norm]):
+            value = _tensors.to_eager(t)
+            if value is not None and not _tensors.watched([value, clip_norm]):
                 limit = math.inf if limit < 0.0 else limit
                 clipped = backend.eager_clip_one(value, None, limit, True, _tensors.context())
                 if clipped is not NotImplemented:

@@ -91,6 +91,15 @@ def takes(limit: Any, norm: Any) -> bool:
     return not isinstance(limit, (EagerTensor, tf.Variable)) or limit.dtype == dtype_of(norm)
 
 
+def to_eager(value: Any) -> Any:
+    """Make an eager tensor of a value as TensorFlow would; None if it can't, and may know what else to do with it."""
+    try:
+        tensor = tf.convert_to_tensor(value)
+    except (TypeError, ValueError, tf.errors.OpError):  # its own call says so, or leaves it to a dispatcher
+        return None
+    return tensor if type(tensor) is EagerTensor else None
+
+
 class Read(NamedTuple):
     """Entries of a list as eager tensors, None for None."""
 
@@ -106,8 +115,8 @@ def read(entries: Sequence[Any]) -> Read | None:
         sparse = isinstance(entry, tf.IndexedSlices)
         if isinstance(entry, CompositeTensor) and not (sparse or isinstance(entry, tf.Variable)):
             return None  # ragged, say
-        value = None if entry is None else tf.convert_to_tensor(entry.values if sparse else entry)
-        if value is not None and type(value) is not EagerTensor:
+        value = None if entry is None else to_eager(entry.values if sparse else entry)
+        if value is None and entry is not None:
             return None
         values.append(value)
         counted.append(summed(entry, value)[0] if sparse else value)
@@ -119,7 +128,7 @@ def summed(slices: Any, values: Any) -> tuple[Any, Any]:
     """Add up the rows of slices that stand for one row of the gradient; return the sums and their indices."""
     indices = np.asarray(slices.indices)
     rows, places = np.unique(indices, return_inverse=True)
-    if rows.size == indices.size:
+    if rows.size == indices.size or indices.shape != values.shape[:1]:  # of another shape it is TensorFlow's business
         return values, slices.indices
     return tf.math.unsorted_segment_sum(values, places, rows.size), tf.constant(rows)
 

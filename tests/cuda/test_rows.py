@@ -11,8 +11,8 @@ from dtypes import BF16, DTYPES, F16, F32, F64
 import fastclip
 import fastclip.cuda
 
-#: the kernels by the bytes of a row, around what each holds
-LENGTHS = {"rows_warp": (1, 7, 130, 2048), "rows_block": (2056, 16384), "rows_long": (16392, 65536)}
+#: the kernels and their blocks by the bytes of a row, around what each holds
+LENGTHS = {("rows_warp", 256): (1, 7, 130, 2048), ("rows_block", 256): (2056, 16384), ("rows_block", 1024): (16392, 65536)}
 CASES = [(kernel, size) for kernel, sizes in LENGTHS.items() for size in sizes]
 
 
@@ -43,7 +43,7 @@ def test_rows_in_registers(cp, kernel, size, dtype):
     x = batch(11 if size <= 2048 else 3, max(1, size // dtype.itemsize), dtype)
     y = cp.asarray(x)
     fastclip.cuda.clip_rows_(y, 1.0)
-    assert [name for name, *_ in cp.cuda.launches] == [kernel]
+    assert [(name, block) for name, _, block, _ in cp.cuda.launches] == [kernel]
     check_rows(x, y.get(), 1.0)
 
 

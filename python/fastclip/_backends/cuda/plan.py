@@ -154,7 +154,7 @@ class RowKernel(NamedTuple):
 ROW_KERNELS = (
     RowKernel(2048, "rows_warp", chunks.WARPS, *BLOCK, BLOCKS),
     RowKernel(16384, "rows_block", 1, *BLOCK, BLOCKS),
-    RowKernel(65536, "rows_long", 1, 1024, 1),
+    RowKernel(65536, "rows_block", 1, 1024, 1),
 )
 
 

@@ -120,6 +120,14 @@ class _Device:
 class _Stream:
     def __init__(self, ptr=0):
         self.ptr = ptr
+        self._before = []
+
+    def __enter__(self):
+        self._before.append(cuda.stream)
+        cuda.stream = self
+
+    def __exit__(self, *_):
+        cuda.stream = self._before.pop()
 
     def wait_event(self, event):
         cuda.waits.append((self.ptr, event.stream))

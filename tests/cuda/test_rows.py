@@ -12,7 +12,11 @@ import fastclip
 import fastclip.cuda
 
 #: the kernels and their blocks by the bytes of a row, around what each holds
-LENGTHS = {("rows_warp", 256): (1, 7, 130, 2048), ("rows_block", 256): (2056, 16384), ("rows_block", 1024): (16392, 65536)}
+LENGTHS = {
+    ("rows_warp", 256): (1, 7, 130, 2048),
+    ("rows_block", 256): (2056, 16384),
+    ("rows_block", 1024): (16392, 65536),
+}
 CASES = [(kernel, size) for kernel, sizes in LENGTHS.items() for size in sizes]
 
 

@@ -97,13 +97,13 @@ FASTCLIP_INLINE void write_row(char* data, u32 count, const uint4 (&v)[kVectors]
 template <bool kWide>
 FASTCLIP_INLINE void clip_rows(const Rows& rows, const Request& request, RowScratch& scratch) {
     constexpr u32 kAtOnce = kWide ? 1 : kWarps;
-    for (u32 row = blockIdx.x * kAtOnce + (kWide ? 0 : threadIdx.x / kWarp); row < rows.rows; row += gridDim.x * kAtOnce) {
+    for (u32 row = blockIdx.x * kAtOnce + (kWide ? 0 : threadIdx.x / kWarp); row < rows.rows;
+         row += gridDim.x * kAtOnce) {
         char* data = rows.data + row * rows.step;
         uint4 v[kVectors];
         Total mine;
         with_dtype(rows.dtype, [&](auto tag) { mine = read_row<decltype(tag)::value, kWide>(data, rows.count, v); });
         const Verdict verdict = agree<kWide>(mine, request, rows.count, scratch);
-        if (threadIdx.x % group<kWide>() == 0) publish(request, verdict, row);
         if (!verdict.by.clip) continue;
         const Scale op(verdict);
         with_dtype(rows.dtype, [&](auto tag) { write_row<decltype(tag)::value, kWide>(data, rows.count, v, op); });

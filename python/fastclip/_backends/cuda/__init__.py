@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from fastclip._backends.cuda import layout, records, statistics
 from fastclip._backends.cuda.chunks import Form
-from fastclip._backends.cuda.plan import ROUNDS, Plan, launch_rows, plan_for
-from fastclip._device import DTYPES, DeviceArray, Known, cupy, fetch, numpy_dtype, round_to
+from fastclip._backends.cuda.plan import ROUNDS, Plan, bounds, launch_rows, plan_for
+from fastclip._backends.cuda.tensors import TensorList, tensor_list
+from fastclip._device import DTYPES, DeviceArray, Known, cupy, fetch, numpy_dtype
 from fastclip._rules import POLICIES, Rule
 
 
@@ -121,13 +122,8 @@ class Cuda:
 
     def clamp_list(self, arrays: Any, out: Any, lo: float, hi: float, vetted: bool) -> Any:
         """Clip each element to [lo, hi]; lo wins over hi."""
-        bounds = []
-        for dtype in DTYPES:
-            pair = np.zeros((), records.BOUNDS)
-            pair["lo"], pair["hi"] = round_to(lo, dtype), round_to(hi, dtype)
-            bounds.append(pair)
         with self._bound(arrays, "list") as (_, plan):
-            plan.clamp(bounds)
+            plan.clamp(bounds(lo, hi))
 
     def norm_list(self, arrays: Any) -> Any:
         """Return the norm of all elements as a 0-d array on the device."""
@@ -149,6 +145,11 @@ class Cuda:
         """Wait for the statistics of each array, and add those of the list."""
         with self._bound(arrays, "measure") as (_, plan):
             return statistics.of_list(plan.measure())
+
+    def tensor_list(self, signature: bytes, device: int, stream: int) -> TensorList:
+        """Find what serves a list of tensors that a framework has described."""
+        self._calls += 1
+        return tensor_list(signature, device, stream)
 
     def fetch(self, array: DeviceArray) -> NDArray[Any]:
         """Wait for an array and copy it to the CPU."""
@@ -190,4 +191,5 @@ def _request(limit: float, rule: Rule, norm: int) -> NDArray[Any]:
     request = np.zeros((), records.REQUEST)
     request["norm"], request["limit"], request["use_norm"], request["slack"] = norm, limit, -1.0, rule.slack
     request["policy"], request["average"], request["reads"] = POLICIES.index(rule.nonfinite), rule.average, 1
+    request["norm_dtype"] = DTYPES.index("float64")
     return request

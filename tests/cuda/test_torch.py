@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The way of torch's CUDA tensors, with CPU tensors on it: DLPack's number of the device is another, the rest the same."""
+"""The way of torch's CUDA tensors, with CPU tensors on it: only DLPack's number of the device is another."""
 
 import math
 import sys
@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import torch._dynamo  # optimizers import it, and it what looks at CuPy: before that is a fake
 from torchcases import BF16, DTYPES, F16, F32, F64, LISTS, bits, exact_norm, parameter, parameters, stock, twice
 
 import fastclip

@@ -34,8 +34,8 @@ def clip_grad_norm_(
 
     Each gradient is multiplied by min(1, max_norm / (norm + 1e-6)), formed in the dtype of the norm as PyTorch forms
     it. Gradients on a CPU of dtype float16, bfloat16, float32 and float64, of any strides, are read and written by
-    fastclip, and so are dense ones on a GPU where CuPy is installed, for the norm of order 2, in two launches; PyTorch's
-    own function does everything else.
+    fastclip, and so are dense ones on a GPU where CuPy is installed, for the norm of order 2, in two launches.
+    PyTorch's own function does everything else.
 
     What differs from PyTorch's: a norm of order 2, 1 or infinity is within an ULP of float32 of the exact one (float64:
     4 of its own) before it is rounded to its dtype (PyTorch's float32 norm is off by up to 2 % on large tensors), and

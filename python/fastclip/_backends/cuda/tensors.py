@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
@@ -18,12 +19,8 @@ from fastclip._backends.cuda.plan import Plan, bounds, recall
 from fastclip._device import DTYPES, SIZES, cupy
 from fastclip._rules import POLICIES
 
-LARGEST = (
-    65504.0,
-    float.fromhex("0x1.fep127"),
-    float.fromhex("0x1.fffffep127"),
-    float.fromhex("0x1.fffffffffffffp1023"),
-)
+#: by dtype, as in `csrc/core/dtype.hpp`
+LARGEST = (65504.0, (2.0 - 2.0**-7) * 2.0**127, (2.0 - 2.0**-23) * 2.0**127, sys.float_info.max)
 _F32, _F64 = DTYPES.index("float32"), DTYPES.index("float64")
 
 
@@ -46,7 +43,6 @@ class TensorList:
         dtypes = {form.dtype for form in forms}
         self.dtype = dtypes.pop() if len(dtypes) == 1 else _F64 if _F64 in dtypes else _F32
         self.largest = min(LARGEST[form.dtype] for form in forms)
-        self.has_empty = any(form.run == 0 for form in forms)
         self._device, self._stream = cp.cuda.Device(device), cp.cuda.ExternalStream(stream)
         with self._device, self._stream:
             self._plan = Plan(cp, forms, "list", device)
@@ -106,7 +102,6 @@ _lists: OrderedDict[Any, TensorList] = OrderedDict()
 def tensor_list(signature: bytes, device: int, stream: int) -> TensorList:
     """Find what is kept of a list, or make it: memory is allocated, and kernels are compiled."""
     cp = cupy()
-    found: TensorList = recall(
-        _lists, (id(cp), signature, device, stream), lambda: TensorList(cp, signature, device, stream)
-    )
+    key = (id(cp), signature, device, stream)
+    found: TensorList = recall(_lists, key, lambda: TensorList(cp, signature, device, stream))
     return found

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastclip import _device, _dtypes, _foreign, _overlap
+from fastclip import _device, _dtypes, _foreign, _known, _overlap
 from fastclip._config import backend, gpu
 from fastclip._errors import show
 from fastclip._layout import Array
@@ -102,17 +102,14 @@ def gather_anywhere(
     function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False
 ) -> tuple[Any, list[str], list[Any]]:
     """Collect the arrays of a container, all on the CPU or all on one GPU: the backend for them, their names, they."""
-    seen = _device.sight(tree)
-    arrays: Any = _device.known(seen, write=write)
+    arrays: Any = _known.find(tree, write=write)
     if arrays is not None:
         return gpu(), [], arrays
     entries = list(leaves(function, argument, tree))
     names = [name for name, _ in entries]
     if not any(_device.is_on_gpu(leaf) for _, leaf in entries):
         return backend, names, gather_entries(function, entries, write=write, every_real=every_real)
-    arrays = _device.gather(function, entries, write=write)
-    if seen is not None:
-        arrays = _device.remember(seen, arrays, write=write)
+    arrays = _known.remember(tree, _device.gather(function, entries, write=write), write=write)
     if write:
         _foreign.written([leaf for _, leaf in entries])
     return gpu(), names, arrays

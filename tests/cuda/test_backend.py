@@ -15,7 +15,7 @@ from dtypes import BF16, F16, F32
 
 import fastclip
 import fastclip.cuda
-from fastclip import _device
+from fastclip import _known
 
 
 class Foreign:
@@ -92,6 +92,21 @@ def test_a_list_that_is_known_is_known_by_its_memory(cp):
         fastclip.clip_by_global_norm_([first[0], cp.view(block[5:15])], math.inf)
     strided = [cp.view(block[:40].reshape(2, 20)[:, :5]), cp.view(block[40:])]
     assert float(fastclip.clip_by_global_norm_(strided, math.inf)) == math.sqrt(120.0)
+
+
+def test_objects_that_come_again_are_asked_nothing(cp, monkeypatch):
+    list_ = [cp.asarray(np.full(4, 1.0)), cp.asarray(np.full(4, 1.0))]
+    for _ in range(4):
+        fastclip.clip_by_global_norm_(list_, math.inf)
+    asked = []
+    monkeypatch.setattr(_known, "_looks", lambda tree: asked.append(tree))
+    assert float(fastclip.clip_by_global_norm_(list(list_), math.inf)) == math.sqrt(8.0)
+    assert asked == []
+    del list_[1]
+    gc.collect()
+    assert not any(len(key) == 3 and key[1] == id(list_[0]) for key in _known._same)
+    assert float(fastclip.clip_by_global_norm_([*list_, cp.asarray(np.full(4, 3.0))], math.inf)) == math.sqrt(40.0)
+    assert len(asked) == 2
 
 
 def test_what_is_known_is_not_kept_alive(cp):
@@ -205,6 +220,6 @@ def test_real_cupy_takes_the_modules_without_a_gpu(monkeypatch, tmp_path):
     memory = np.ones(4, F32)
     block = cupy.cuda.UnownedMemory(memory.ctypes.data, memory.nbytes, memory, 0)
     array = cupy.ndarray((4,), F32, cupy.cuda.MemoryPointer(block, 0))
-    assert _device.sight([array]) == ([memory.ctypes.data], [4], [F32])  # what makes a known list quick
+    assert _known._looks([array]) == ([memory.ctypes.data], [4], [F32])  # what makes a known list quick
     with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match=r"InsufficientDriver|NoDevice"):
         fastclip.clip_by_norm_([array], 1.0)

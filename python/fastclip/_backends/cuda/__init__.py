@@ -19,7 +19,8 @@ from fastclip._backends.cuda import layout, records, statistics
 from fastclip._backends.cuda.chunks import Form
 from fastclip._backends.cuda.plan import ROUNDS, Plan, bounds, launch_rows, plan_for
 from fastclip._backends.cuda.tensors import TensorList, tensor_list
-from fastclip._device import DTYPES, DeviceArray, Known, cupy, fetch, numpy_dtype
+from fastclip._device import DTYPES, DeviceArray, cupy, fetch, numpy_dtype
+from fastclip._known import Known
 from fastclip._rules import POLICIES, Rule
 
 

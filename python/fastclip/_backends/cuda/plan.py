@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fastclip._backends.cuda import chunks, modules, records
 from fastclip._backends.cuda.chunks import Form
-from fastclip._device import DTYPES, DeviceArray, Known, round_to
+from fastclip._device import DTYPES, DeviceArray, round_to
+from fastclip._known import Known
 
 BLOCK = (32 * chunks.WARPS,)
 BLOCKS = 4  # of a multiprocessor: __launch_bounds__ of the kernels

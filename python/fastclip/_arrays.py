@@ -21,6 +21,7 @@ from fastclip._layout import Array
 
 _LEAVES = (np.ndarray, str, bytes, bytearray, int, float, complex, np.generic)
 _MAX_DEPTH = 64
+_IN_PLACE = ("clip_by_average_norm", "clip_by_global_norm", "clip_by_norm", "clip_by_value")  # and a `_`, for GPUs too
 
 
 def is_slices(t: object) -> bool:
@@ -48,7 +49,16 @@ def plain(function: str, name: str, value: Any, *, write: bool, every_real: bool
     """
     if is_slices(value):
         return plain(function, f"{name}.values", value.values, write=write, every_real=every_real)
-    array, why = (value, "") if isinstance(value, np.ndarray) else _foreign.as_array(function, name, value, write=write)
+    if isinstance(value, np.ndarray):
+        array, why = value, ""
+    else:
+        try:
+            array, why = _foreign.as_array(function, name, value, write=write)
+        except TypeError:
+            if not _device.is_on_gpu(value):
+                raise
+            other = f"use {function}_, which clips in place" if function in _IN_PLACE else "expected one of the CPU"
+            raise TypeError(f"{function}: {name}, of type {type(value).__name__}, is on a GPU; {other}.") from None
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{function}: {name} is a masked array; pass {name}.data, or {name}.filled(0).")
     if not (_dtypes.supported(array.dtype) or (every_real and _dtypes.is_real(array.dtype))):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Lists of CuPy's arrays that have passed every check, to be recognised at the next call.
 
-An array of CuPy's keeps its memory, dtype and strides as long as it lives, so the same objects are the same list: 0.04 us
-a piece. Others over the same memory are recognised by how they look: 0.15 us.
+An array of CuPy's keeps its memory, dtype and strides as long as it lives, so the same objects are the same list: 0.04
+us each. Others over the same memory are recognised by how they look: 0.15 us.
 """
 
 from __future__ import annotations

@@ -33,6 +33,15 @@ class ndarray:
         cuda.synchronizations += 1
         return self._array.copy()
 
+    def __getitem__(self, key):
+        return ndarray(self._array[key], self.device.id)
+
+    def view(self, dtype):
+        return ndarray(self._array.view(dtype), self.device.id)
+
+    def reshape(self, shape):
+        return ndarray(self._array.reshape(shape), self.device.id)
+
     def __float__(self):
         return float(self.get())
 

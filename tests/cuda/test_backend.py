@@ -57,6 +57,25 @@ def test_the_norm_goes_where_it_is_wanted(cp):
     assert abs(float(out) - 1.0) < 1e-15
 
 
+def test_the_norm_alone_goes_where_it_is_wanted(cp):
+    out = cp.asarray(np.zeros(()))
+    assert fastclip.global_norm([cp.asarray(np.full(4, 2.0))], out=out) is out
+    assert float(out) == 4.0
+    with pytest.raises(TypeError, match=r"^global_norm: out is 0\.0; expected a CuPy array of one float64"):
+        fastclip.global_norm([cp.asarray(np.ones(3))], out=0.0)
+    with pytest.raises(TypeError, match=r"^global_norm: out is .*, but the arrays are in the CPU's memory"):
+        fastclip.global_norm([np.ones(3)], out=out)
+
+
+@pytest.mark.parametrize("name", ["clip_by_global_norm", "clip_by_norm", "clip_by_average_norm", "clip_by_value"])
+def test_out_of_place_is_refused_with_the_name_of_what_serves(cp, name):
+    a = cp.asarray(np.ones(3))
+    given = ([a],) if "global" in name else (a,)
+    limits = (0.0, 1.0) if "value" in name else (1.0,)
+    with pytest.raises(TypeError, match=rf"^{name}: .* is on a GPU; use {name}_, which clips in place"):
+        getattr(fastclip, name)(*given, *limits)
+
+
 @pytest.mark.parametrize("out", [0.0, np.zeros(())])
 def test_the_norm_goes_to_no_other_place(cp, out):
     with pytest.raises(TypeError, match=r"^clip_by_global_norm_: out is .*; expected a CuPy array of one float64"):

@@ -118,6 +118,35 @@ def test_examples(cp, dtype):
     assert all(oracle.same_bits(a, b.get()) for a, b in zip(arrays, on_gpu, strict=True))
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("count", "step"), [(8, 0), (8, 1), (64, 0), (1027, 5), (4000, 8)])
+def test_sums_of_examples_in_vectors_and_out_of_line(cp, dtype, count, step):
+    x = batch(4, count, dtype, step)
+    sums, norms = fastclip.cuda.clip_and_sum([cp.view(x)], math.inf)
+    exact = x.astype(F64).sum(0)  # 4 numbers of at most 53 digits: an ULP of f64 each
+    assert (np.abs(sums[0].get().astype(F64) - exact) <= np.abs(exact) * float(oracle.UNIT[dtype]) + 2.0**-50).all()
+    assert norms.shape == (4,)
+
+
+def test_a_known_batch_is_clipped_and_added_without_an_upload(cp):
+    cp.cuda.stream.ptr = 51
+    on_gpu = [cp.asarray(a) for a in examples()]
+    fastclip.cuda.clip_and_sum(on_gpu, 1.0)
+    before = cp.cuda.uploads, cp.cuda.allocations
+    fastclip.cuda.clip_and_sum(on_gpu, 1.0)
+    assert (cp.cuda.uploads, cp.cuda.allocations) == (before[0], before[1] + 2)  # the sums, the norms
+
+
+def test_columns_of_too_large_a_table_are_refused(cp, monkeypatch):
+    from fastclip._backends import cuda
+
+    monkeypatch.setattr(cuda, "MOST_RUNS", 1199)
+    with pytest.raises(
+        ValueError, match=r"rows are 1200 runs of 1 adjacent elements.*at most 1199\); pass a contiguous"
+    ):
+        fastclip.clip_by_norm_(cp.asarray(np.ones((40, 30), F32)), 1.0, axes=0)
+
+
 def test_what_is_no_batch(cp):
     with pytest.raises(TypeError, match=r"^clip_rows_: batch, entry 0, has no axis"):
         fastclip.cuda.clip_rows_(cp.asarray(np.array(1.0)), 1.0)

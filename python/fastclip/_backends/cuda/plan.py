@@ -25,15 +25,20 @@ PINNED = 4  # uploads of addresses that may be under way
 class Plan:
     """The device side of one list, by its sizes and dtypes; only addresses change. For one stream of one device.
 
-    What is reckoned: one verdict for the list ("list"), or one ("each") or statistics ("measure") for each array.
+    What is reckoned: one verdict for the list ("list"), or one ("each") or statistics ("measure") for each array, or
+    sums over the rows of each array ("sum").
     """
 
     def __init__(self, cp: Any, forms: tuple[Form, ...], what: str, device: int) -> None:
         self.lock = threading.Lock()
         self._cp, self._device = cp, device
         self._kernels: dict[str, Any] = {}
+        if what == "sum":
+            self._starts = self._upload(np.array(chunks.sum_starts(forms), np.int64))
+            self._steps = self._upload(np.array([form.rows[0][1] if form.rows else 0 for form in forms], np.int64))
+            forms = tuple(form._replace(rows=None) for form in forms)
         made = chunks.make(forms)
-        each = what != "list"
+        each = what in ("each", "measure")
         self._groups = len(made.counts) if each else 1
         chunk_count, lane_count = len(made.chunks), len(made.lanes) - 1
         self.round = max((ROUNDS[form.dtype] for form in forms), default=0.0)
@@ -132,12 +137,11 @@ class Plan:
         statistics: NDArray[Any] = self._tables["verdicts"].get().view(records.STATISTICS)[: self._groups]
         return statistics
 
-    def weighted_sum(self, verdicts: int, sums: NDArray[Any], steps: NDArray[Any], examples: int) -> None:
-        """Launch what adds examples, each times the coefficient in its verdict."""
-        uploaded = [self._upload(table) for table in (sums, steps)]
-        addresses = [np.asarray(np.uint64(table.data.ptr)) for table in uploaded]
+    def weighted_sum(self, verdicts: int, block: int, examples: int) -> None:
+        """Launch what adds examples, each times the coefficient in its verdict, into a block of memory."""
+        addresses = (block, self._starts.data.ptr, self._steps.data.ptr, verdicts)
         self._launch(
-            "weighted_sum", self._grid, *addresses, np.asarray(np.uint64(verdicts)), np.asarray(np.uint32(examples))
+            "weighted_sum", self._grid, *map(np.asarray, map(np.uint64, addresses)), np.asarray(np.uint32(examples))
         )
 
     @property

@@ -74,8 +74,8 @@ class Cuda:
             return
         if (runs := math.prod(array.shape) // form.run) > MOST_RUNS and (form.outer or len(form.rows or ()) > 1):
             raise ValueError(
-                f"clip_by_norm_, clip_rows_: the rows are {runs} runs of {form.run} adjacent elements, and each run has "
-                f"an entry in a table (at most {MOST_RUNS}); pass a contiguous copy whose last axes are those of the norm."
+                f"clip_by_norm_, clip_rows_: the rows are {runs} runs of {form.run} adjacent elements, each with an "
+                f"entry in a table (at most {MOST_RUNS}); pass a contiguous copy whose last axes are those of the norm."
             )
         if form.outer or form.rows is None or len(form.rows) > 1 or not self._clip_short_rows(array, form, limit, rule):
             self._clip_groups([array], (form,), limit, rule)

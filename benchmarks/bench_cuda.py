@@ -21,9 +21,11 @@ import numpy as np
 
 ROUNDS = 30
 GIB = 2**30
-SIZES = {"20 MB": [5_000_000 // 50] * 50, "1 GiB": [GIB // 4 // 64] * 64, "10,000 arrays of 1 KB": [256] * 10_000}
-DRY_SIZES = {"dry": [100] * 5}
 ROWS = (4096, 4096)
+SIZES = {"20 MB": [5_000_000 // 50] * 50, "1 GiB": [GIB // 4 // 64] * 64, "10,000 arrays of 1 KB": [256] * 10_000}
+DRY_SIZES, DRY_ROWS = {"dry": [100] * 5}, (3, 50)
+#: contestants that leave the gradients as they were
+UNCHANGED = ("copy", "norm", "within", "fused AdamW alone", "rows, none clipped")
 
 
 def load_fake():
@@ -33,6 +35,10 @@ def load_fake():
         spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+    if importlib.util.find_spec("torch"):
+        importlib.import_module(
+            "torch._dynamo"
+        )  # optimizers import it, and it what looks at CuPy: before that is a fake
     sys.modules["cupy"] = sys.modules["fakecupy"]
 
 
@@ -55,21 +61,35 @@ def timer(cp, dry):
     return device_and_host
 
 
-def torch_contestants(arrays, limit):
-    """PyTorch's clip_grad_norm_ and Apex's over the same memory, where they are installed with CUDA."""
+def torch_contestants(arrays, limit, dry):
+    """PyTorch's clip_grad_norm_ and Apex's over the same memory, where they have CUDA; a dry run on the CPU."""
     try:
         import torch
     except ImportError:
         return {}
-    if not torch.cuda.is_available():
+    if not (dry or torch.cuda.is_available()):
         return {}
     parameters = []
     for a in arrays:
-        t = torch.from_dlpack(a)
+        t = torch.from_numpy(a.get()) if dry else torch.from_dlpack(a)
         p = torch.nn.Parameter(torch.empty_like(t), requires_grad=True)
         p.grad = t
         parameters.append(p)
-    found = {"torch foreach": lambda: torch.nn.utils.clip_grad_norm_(parameters, limit, foreach=True)}
+    import fastclip.torch
+
+    def stepping(call):
+        optimizer = torch.optim.AdamW(parameters, lr=1e-9, fused=True)
+        return lambda: (call(), optimizer.step())
+
+    folding = torch.optim.AdamW(parameters, lr=1e-9, fused=True)
+    fastclip.torch.clip_in_step(folding, limit)
+    found = {
+        "torch foreach": lambda: torch.nn.utils.clip_grad_norm_(parameters, limit, foreach=True),
+        "fastclip.torch": lambda: fastclip.torch.clip_grad_norm_(parameters, limit),
+        "torch, and fused AdamW": stepping(lambda: torch.nn.utils.clip_grad_norm_(parameters, limit)),
+        "fused AdamW alone": stepping(lambda: None),
+        "clip_in_step of fused AdamW": folding.step,
+    }
     try:
         from apex.contrib.clip_grad import clip_grad_norm_
     except ImportError:
@@ -102,31 +122,61 @@ def contestants(cp, sizes, dry):
         "within": lambda: fastclip.clip_by_global_norm_(arrays, within, out=out),
         "clip": lambda: fastclip.clip_by_global_norm_(arrays, clips, out=out),
     }
+    found |= torch_contestants(arrays, clips, dry)
     if dry:
         return found, arrays
     destination = cp.empty(sum(sizes), np.float32)
     source = cp.zeros(sum(sizes), np.float32)
     found |= {"copy": lambda: destination.data.copy_from_device_async(source.data, source.nbytes)}
-    return found | {"cupy": cupy_contestant(cp, arrays, clips)} | torch_contestants(arrays, clips), arrays
+    return found | {"cupy": cupy_contestant(cp, arrays, clips)}, arrays
+
+
+def row_contestants(cp, shape, dry):
+    """A batch of which all rows are clipped, or none; its copy, which reads and writes as much, and CuPy's own way."""
+    import fastclip.cuda
+
+    batch = cp.asarray(np.full(shape, 1e-3, np.float32))
+    length = 1e-3 * math.sqrt(shape[1])
+    found = {
+        "rows, none clipped": lambda: fastclip.cuda.clip_rows_(batch, 2 * length),
+        "rows, all clipped": lambda: fastclip.cuda.clip_rows_(batch, 0.5 * length),
+    }
+    if dry:
+        return found, [batch]
+    other = cp.empty_like(batch)
+
+    def by_cupy():
+        norms = cp.linalg.norm(batch, axis=1, keepdims=True)
+        cp.multiply(batch, cp.minimum(1.0, 0.5 * length / norms), out=batch)
+
+    return found | {"copy": lambda: other.data.copy_from_device_async(batch.data, batch.nbytes), "cupy": by_cupy}, [
+        batch
+    ]
 
 
 def run(cp, dry):
     """Time every size; medians in microseconds, or None in a dry run."""
     device_and_host = timer(cp, dry)
     results = {}
-    for name, sizes in (DRY_SIZES if dry else SIZES).items():
-        calls, arrays = contestants(cp, sizes, dry)
+    cases = {name: (contestants, sizes) for name, sizes in (DRY_SIZES if dry else SIZES).items()}
+    cases["rows"] = row_contestants, (DRY_ROWS if dry else ROWS)
+    for name, (make, sizes) in cases.items():
+        calls, arrays = make(cp, sizes, dry)
         taken = {contestant: [] for contestant in calls}
         for i in range(1 if dry else ROUNDS + 3):
             for contestant, call in calls.items():
                 for a in arrays:
-                    if contestant not in ("copy", "norm", "within") and not dry:
+                    if contestant not in UNCHANGED and not dry:
                         a.fill(1e-3)
                 measured = device_and_host(call)
                 if i >= 3 and not dry:  # the first ones compile and warm up
                     taken[contestant].append(measured)
         results[name] = {
-            contestant: {"device_us": _median(times, 0), "host_us": _median(times, 1), "bytes": 4 * sum(sizes)}
+            contestant: {
+                "device_us": _median(times, 0),
+                "host_us": _median(times, 1),
+                "bytes": sum(a.nbytes for a in arrays),
+            }
             for contestant, times in taken.items()
         }
     return results

@@ -57,9 +57,10 @@ MAY_IMPORT = {
     "_overlap": {"_layout"},
     "_device": {"_dlpack", "_dtypes", "_errors", "_overlap"},
     "_dlpack": set(),
+    "_known": {"_device"},
     "_foreign": {"_config", "_errors", "_layout"},
-    "_arrays": {"_config", "_device", "_dtypes", "_errors", "_foreign", "_layout", "_overlap"},
-    "_backends": {"_core", "_device", "_dtypes", "_layout", "_rules"},
+    "_arrays": {"_config", "_device", "_dtypes", "_errors", "_foreign", "_known", "_layout", "_overlap"},
+    "_backends": {"_core", "_device", "_dtypes", "_known", "_layout", "_rules"},
     "_config": {"_backends", "_core"},
     "_api": {"_arrays", "_backends", "_config", "_device", "_dtypes", "_errors", "_layout", "_overlap", "_rules"}
     | OPTIMIZERS,

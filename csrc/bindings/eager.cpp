@@ -105,7 +105,7 @@ bool EagerTensors::add(py::handle items) {
         if (!managed) throw py::error_already_set();
         Buffer buffer;
         std::unique_ptr<Layout> layout;
-        if (!describe(managed->tensor, buffer, layout) || layout) return false;
+        if (managed->tensor.device.type != kCpu || !describe(managed->tensor, buffer, layout) || layout) return false;
         places_.push_back(static_cast<int>(buffers.size()));
         buffers.push_back(buffer);
         tensors_.push_back(&managed->tensor);

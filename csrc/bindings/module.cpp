@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     fastclip::bind_results(m);
     fastclip::bind_array(m);
     fastclip::bind_clip(m);
+    fastclip::bind_device(m);
     fastclip::bind_dlpack(m);
     fastclip::bind_torch(m);
     fastclip::bind_update(m);

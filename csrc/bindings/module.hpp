@@ -10,6 +10,7 @@ void bind_isa(pybind11::module_& m);
 void bind_results(pybind11::module_& m);
 void bind_array(pybind11::module_& m);
 void bind_clip(pybind11::module_& m);
+void bind_device(pybind11::module_& m);
 void bind_dlpack(pybind11::module_& m);
 void bind_torch(pybind11::module_& m);
 void bind_update(pybind11::module_& m);

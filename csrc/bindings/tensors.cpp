@@ -26,7 +26,7 @@ struct ExchangeApi {
     void *allocate, *managed_from_object;
     int (*managed_to_object)(DLManagedTensorVersioned* tensor, void** object);  // takes the tensor over
     int (*tensor_from_object)(void* object, DLTensor* out);                     // lends; nonzero with a Python error
-    void* current_stream;
+    int (*current_stream)(std::int32_t device_type, std::int32_t device, void** stream);
 };
 
 constexpr const char* kCapsule = "dlpack_exchange_api";
@@ -68,9 +68,8 @@ std::optional<DType> dtype_of(DLDataType type) {
 }  // namespace
 
 bool describe(const DLTensor& t, Buffer& buffer, std::unique_ptr<Layout>& layout) {
-    constexpr std::int32_t kCpu = 1;
     const std::optional<DType> dtype = dtype_of(t.dtype);
-    if (t.device.type != kCpu || !dtype || t.ndim < 0 || t.ndim > kMaxDims) return false;
+    if (!dtype || t.ndim < 0 || t.ndim > kMaxDims) return false;
     const std::int64_t size = info(*dtype).size;
     std::int64_t count = 1;
     bool c_order = true;
@@ -115,6 +114,10 @@ bool register_tensor_type(py::handle type) {
     return true;
 }
 
+bool current_stream(std::int32_t device_type, std::int32_t device, void** stream) {
+    return registered()[0].api->current_stream(device_type, device, stream) == 0;
+}
+
 // Over memory of its own: 0.4 us, where torch.scalar_tensor takes 1.2.
 py::object make_scalar(double value, DType dtype) {
     if (registered().empty()) return py::make_tuple(value, static_cast<int>(dtype));
@@ -142,7 +145,7 @@ bool Tensors::add_tensor(PyObject* tensor) {
             PyErr_Clear();
             return false;
         }
-        if (!describe(t, buffer, layout)) return false;
+        if (!is_here(t.device) || !describe(t, buffer, layout)) return false;
     } else if (registered().empty() && Py_TYPE(tensor) == py::detail::npy_api::get().PyArray_Type_) {
         const auto* array = py::detail::array_proxy(tensor);
         const std::optional<DType> dtype = dtype_of(array);
@@ -157,6 +160,11 @@ bool Tensors::add_tensor(PyObject* tensor) {
     if (layout) layouts_.push_back(std::move(layout));
     buffers.push_back(buffer);
     return true;
+}
+
+bool Tensors::is_here(DLDevice device) {
+    if (device_ < 0) device_ = device.id;
+    return device.type == device_type_ && device.id == device_;
 }
 
 void Tensors::drop_repeated_owners() {

@@ -8,6 +8,7 @@
 #include "bindings/calls.hpp"
 #include "bindings/module.hpp"
 #include "bindings/tensors.hpp"
+#include "core/rounding.hpp"
 #include "core/torch_rule.hpp"
 #include "engine/in_place.hpp"
 #include "engine/ops.hpp"
@@ -37,6 +38,26 @@ DType common_dtype(const std::vector<Buffer>& buffers) {
         common = wider ? DType::f64 : DType::f32;  // of f16 and bf16, too
     }
     return common;
+}
+
+template <class T>  // Half, Brain or float
+double torch_coefficient_of(double norm, double max_norm) {
+    const auto to_dtype = [](double x) { return static_cast<double>(rounded<T>(static_cast<float>(x))); };
+    return torch_coefficient_narrow(norm, static_cast<double>(static_cast<float>(max_norm)), to_dtype);
+}
+
+// `norm` is a number of the dtype.
+double torch_coefficient(DType dtype, double norm, double max_norm) {
+    switch (dtype) {
+        case DType::f16:
+            return torch_coefficient_of<Half>(norm, max_norm);
+        case DType::bf16:
+            return torch_coefficient_of<Brain>(norm, max_norm);
+        case DType::f32:
+            return torch_coefficient_of<float>(norm, max_norm);
+        default:
+            return torch_coefficient_f64(norm, max_norm);
+    }
 }
 
 // The norm of a list: exact in f64, then rounded to the dtype.

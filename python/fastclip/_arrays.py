@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from fastclip import _device, _dtypes, _foreign, _overlap
+from fastclip import _device, _dtypes, _foreign, _known, _overlap
 from fastclip._config import backend, gpu
 from fastclip._errors import out_of_place, show
 from fastclip._layout import Array
 
 _LEAVES = (np.ndarray, str, bytes, bytearray, int, float, complex, np.generic)
 _MAX_DEPTH = 64
+_IN_PLACE = ("clip_by_average_norm", "clip_by_global_norm", "clip_by_norm", "clip_by_value")  # and a `_`, for GPUs too
 
 
 def is_slices(t: object) -> bool:
@@ -48,7 +49,16 @@ def plain(function: str, name: str, value: Any, *, write: bool, every_real: bool
     """
     if is_slices(value):
         return plain(function, f"{name}.values", value.values, write=write, every_real=every_real)
-    array, why = (value, "") if isinstance(value, np.ndarray) else _foreign.as_array(function, name, value, write=write)
+    if isinstance(value, np.ndarray):
+        array, why = value, ""
+    else:
+        try:
+            array, why = _foreign.as_array(function, name, value, write=write)
+        except TypeError:
+            if not _device.is_on_gpu(value):
+                raise
+            other = f"use {function}_, which clips in place" if function in _IN_PLACE else "expected one of the CPU"
+            raise TypeError(f"{function}: {name}, of type {type(value).__name__}, is on a GPU; {other}.") from None
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{function}: {name} is a masked array; pass {name}.data, or {name}.filled(0).")
     if not (_dtypes.supported(array.dtype) or (every_real and _dtypes.is_real(array.dtype))):
@@ -103,17 +113,14 @@ def gather_anywhere(
     function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False
 ) -> tuple[Any, list[str], list[Any]]:
     """Collect the arrays of a container, all on the CPU or all on one GPU: the backend for them, their names, they."""
-    seen = _device.sight(tree)
-    arrays: Any = _device.known(seen, write=write)
+    arrays: Any = _known.find(tree, write=write)
     if arrays is not None:
         return gpu(), [], arrays
     entries = list(leaves(function, argument, tree))
     names = [name for name, _ in entries]
     if not any(_device.is_on_gpu(leaf) for _, leaf in entries):
         return backend, names, gather_entries(function, entries, write=write, every_real=every_real)
-    arrays = _device.gather(function, entries, write=write)
-    if seen is not None:
-        arrays = _device.remember(seen, arrays, write=write)
+    arrays = _known.remember(tree, _device.gather(function, entries, write=write), write=write)
     if write:
         _foreign.written([leaf for _, leaf in entries])
     return gpu(), names, arrays

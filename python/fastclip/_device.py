@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -76,52 +75,6 @@ def gather(function: str, entries: list[tuple[str, Any]], *, write: bool) -> lis
     if write:
         _check_overlap(function, [name for name, _ in entries], arrays)
     return arrays
-
-
-class Known(list[DeviceArray]):
-    """Arrays that have passed every check, to be recognised at the next call.
-
-    They are not kept alive: whoever calls holds the list that they are from until the kernels are launched.
-    """
-
-    def __init__(self, arrays: list[DeviceArray], sight: tuple[list[Any], ...]) -> None:
-        super().__init__(a._replace(owner=None) for a in arrays)
-        self.sight = sight
-        self.plans: dict[Any, Any] = {}  # the backend's
-
-
-_RECENT = 16
-_recent: dict[tuple[int, int, bool], Known] = {}
-
-
-def sight(tree: Any) -> tuple[list[Any], ...] | None:
-    """Read what tells one list of CuPy's arrays from another, 0.1 us for each; None where more must be asked."""
-    cp = sys.modules.get("cupy")
-    if cp is None or type(tree) is not list or set(map(type, tree)) != {cp.ndarray}:
-        return None
-    try:
-        if not all([a._c_contiguous for a in tree]):  # `flags` makes an object, which takes five times as long
-            return None
-    except AttributeError:
-        return None
-    return [a.data.ptr for a in tree], [a.size for a in tree], [a.dtype for a in tree]
-
-
-def known(seen: tuple[list[Any], ...] | None, *, write: bool) -> Known | None:
-    """Find the list that has passed all checks, and looked like that."""
-    if seen is None:
-        return None
-    arrays = _recent.get((seen[0][0], len(seen[0]), write))
-    return arrays if arrays is not None and arrays.sight == seen else None
-
-
-def remember(seen: tuple[list[Any], ...], arrays: list[DeviceArray], *, write: bool) -> Known:
-    """Keep what has passed all checks."""
-    found = Known(arrays, seen)
-    if len(_recent) >= _RECENT:
-        _recent.clear()
-    _recent[seen[0][0], len(seen[0]), write] = found
-    return found
 
 
 def _check_overlap(function: str, names: list[str], arrays: list[DeviceArray]) -> None:

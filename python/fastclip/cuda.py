@@ -102,7 +102,7 @@ def example_norms(t_list: Any) -> Any:
         TypeError: example_norms: t_list is in the CPU's memory; expected arrays on a GPU.
     """
     chosen, arrays = _on_gpu("example_norms", "t_list", t_list, write=False)
-    return chosen.example_norms(_batches("example_norms", "t_list", arrays), None, math.inf, TENSOR_NORM["in place"])
+    return chosen.example_norms(_batches("example_norms", "t_list", arrays), math.inf, TENSOR_NORM["in place"])
 
 
 def clip_and_sum(t_list: Any, clip_norm: float) -> tuple[list[Any], Any]:
@@ -116,7 +116,8 @@ def clip_and_sum(t_list: Any, clip_norm: float) -> tuple[list[Any], Any]:
         clip_norm: the limit for each example's norm, >= 0. Infinity clips nothing, 0 gives zeros.
 
     Returns:
-        A list of new CuPy arrays of the shapes without their first axis (bfloat16 needs the package ml_dtypes), and
+        A list of new CuPy arrays in one block of memory, of the shapes without their first axis (bfloat16 needs the
+        package ml_dtypes), and
         the norms of the examples before clipping. NaN or infinity in an example reaches the sums. Nothing waits.
 
     Raises:

@@ -33,6 +33,15 @@ class ndarray:
         cuda.synchronizations += 1
         return self._array.copy()
 
+    def __getitem__(self, key):
+        return ndarray(self._array[key], self.device.id)
+
+    def view(self, dtype):
+        return ndarray(self._array.view(dtype), self.device.id)
+
+    def reshape(self, shape):
+        return ndarray(self._array.reshape(shape), self.device.id)
+
     def __float__(self):
         return float(self.get())
 
@@ -120,6 +129,14 @@ class _Device:
 class _Stream:
     def __init__(self, ptr=0):
         self.ptr = ptr
+        self._before = []
+
+    def __enter__(self):
+        self._before.append(cuda.stream)
+        cuda.stream = self
+
+    def __exit__(self, *_):
+        cuda.stream = self._before.pop()
 
     def wait_event(self, event):
         cuda.waits.append((self.ptr, event.stream))

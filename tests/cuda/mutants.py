@@ -91,6 +91,15 @@ MUTANTS = {
         tests=f"{_OTHER}a_finite_norm_beyond_f64_is_not_an_element_that_is_not",
     ),
     "the policy not asked": Mutant("request.policy == Policy::skip", "false", tests=f"{_OTHER}nan_and_infinity"),
+    # PyTorch's rule
+    "PyTorch's coefficient in f64": Mutant(
+        "if (D == kF64 || (", "if (true || (", tests="test_torch.py::test_a_norm_that_is_known_is_read_on_the_device"
+    ),
+    "an error that is written": Mutant(
+        "if (nonfinite && request.policy == Policy::raise) c = 1.0;",
+        "",
+        tests="test_torch.py::test_norms_that_are_an_error_write_nothing",
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from dtypes import BF16, F16, F32
 
 import fastclip
 import fastclip.cuda
-from fastclip import _device
+from fastclip import _known
 
 
 class Foreign:
@@ -57,6 +57,25 @@ def test_the_norm_goes_where_it_is_wanted(cp):
     assert abs(float(out) - 1.0) < 1e-15
 
 
+def test_the_norm_alone_goes_where_it_is_wanted(cp):
+    out = cp.asarray(np.zeros(()))
+    assert fastclip.global_norm([cp.asarray(np.full(4, 2.0))], out=out) is out
+    assert float(out) == 4.0
+    with pytest.raises(TypeError, match=r"^global_norm: out is 0\.0 \(float\); expected a CuPy array of one"):
+        fastclip.global_norm([cp.asarray(np.ones(3))], out=0.0)
+    with pytest.raises(TypeError, match=r"^global_norm: out is .*, but the arrays are in the CPU's memory"):
+        fastclip.global_norm([np.ones(3)], out=out)
+
+
+@pytest.mark.parametrize("name", ["clip_by_global_norm", "clip_by_norm", "clip_by_average_norm", "clip_by_value"])
+def test_out_of_place_is_refused_with_the_name_of_what_serves(cp, name):
+    a = cp.asarray(np.ones(3))
+    given = ([a],) if "global" in name else (a,)
+    limits = (0.0, 1.0) if "value" in name else (1.0,)
+    with pytest.raises(TypeError, match=rf"^{name}: .* is on a GPU; use {name}_, which clips in place"):
+        getattr(fastclip, name)(*given, *limits)
+
+
 @pytest.mark.parametrize("out", [0.0, np.zeros(())])
 def test_the_norm_goes_to_no_other_place(cp, out):
     with pytest.raises(TypeError, match=r"^clip_by_global_norm_: out is .*; expected a CuPy array of one float64"):
@@ -92,6 +111,21 @@ def test_a_list_that_is_known_is_known_by_its_memory(cp):
         fastclip.clip_by_global_norm_([first[0], cp.view(block[5:15])], math.inf)
     strided = [cp.view(block[:40].reshape(2, 20)[:, :5]), cp.view(block[40:])]
     assert float(fastclip.clip_by_global_norm_(strided, math.inf)) == math.sqrt(120.0)
+
+
+def test_objects_that_come_again_are_asked_nothing(cp, monkeypatch):
+    list_ = [cp.asarray(np.full(4, 1.0)), cp.asarray(np.full(4, 1.0))]
+    for _ in range(4):
+        fastclip.clip_by_global_norm_(list_, math.inf)
+    asked = []
+    monkeypatch.setattr(_known, "_looks", lambda tree: asked.append(tree))
+    assert float(fastclip.clip_by_global_norm_(list(list_), math.inf)) == math.sqrt(8.0)
+    assert asked == []
+    del list_[1]
+    gc.collect()
+    assert not any(len(key) == 3 and key[1] == id(list_[0]) for key in _known._same)
+    assert float(fastclip.clip_by_global_norm_([*list_, cp.asarray(np.full(4, 3.0))], math.inf)) == math.sqrt(40.0)
+    assert len(asked) == 2
 
 
 def test_what_is_known_is_not_kept_alive(cp):
@@ -205,6 +239,6 @@ def test_real_cupy_takes_the_modules_without_a_gpu(monkeypatch, tmp_path):
     memory = np.ones(4, F32)
     block = cupy.cuda.UnownedMemory(memory.ctypes.data, memory.nbytes, memory, 0)
     array = cupy.ndarray((4,), F32, cupy.cuda.MemoryPointer(block, 0))
-    assert _device.sight([array]) == ([memory.ctypes.data], [4], [F32])  # what makes a known list quick
+    assert _known._looks([array]) == ([memory.ctypes.data], [4], [F32])  # what makes a known list quick
     with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match=r"InsufficientDriver|NoDevice"):
         fastclip.clip_by_norm_([array], 1.0)

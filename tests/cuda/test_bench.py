@@ -14,5 +14,8 @@ def test_a_dry_run_calls_everything_and_times_nothing(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "cuda.json").read_text("utf-8"))
-    assert set(found["dry"]) == {"norm", "within", "clip"}
-    assert all(times["device_us"] is None and times["bytes"] == 2000 for times in found["dry"].values())
+    by_torch = {"torch foreach", "fastclip.torch", "torch, and fused AdamW", "fused AdamW alone"}
+    assert set(found["dry"]) - {"apex"} == {"norm", "within", "clip", "clip_in_step of fused AdamW"} | by_torch
+    assert set(found["rows"]) == {"rows, none clipped", "rows, all clipped"}
+    for case, size in (("dry", 2000), ("rows", 600)):
+        assert all(times["device_us"] is None and times["bytes"] == size for times in found[case].values())

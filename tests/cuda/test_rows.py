@@ -11,8 +11,12 @@ from dtypes import BF16, DTYPES, F16, F32, F64
 import fastclip
 import fastclip.cuda
 
-#: the kernels by the bytes of a row, around what each holds
-LENGTHS = {"rows_warp": (1, 7, 130, 2048), "rows_block": (2056, 16384), "rows_long": (16392, 65536)}
+#: the kernels and their blocks by the bytes of a row, around what each holds
+LENGTHS = {
+    ("rows_warp", 256): (1, 7, 130, 2048),
+    ("rows_block", 256): (2056, 16384),
+    ("rows_block", 1024): (16392, 65536),
+}
 CASES = [(kernel, size) for kernel, sizes in LENGTHS.items() for size in sizes]
 
 
@@ -43,7 +47,7 @@ def test_rows_in_registers(cp, kernel, size, dtype):
     x = batch(11 if size <= 2048 else 3, max(1, size // dtype.itemsize), dtype)
     y = cp.asarray(x)
     fastclip.cuda.clip_rows_(y, 1.0)
-    assert [name for name, *_ in cp.cuda.launches] == [kernel]
+    assert [(name, block) for name, _, block, _ in cp.cuda.launches] == [kernel]
     check_rows(x, y.get(), 1.0)
 
 
@@ -112,6 +116,35 @@ def test_examples(cp, dtype):
     assert cp.cuda.synchronizations > 0  # by get() above
     assert [name for name, *_ in cp.cuda.launches] == ["norm_each", "norm_each", "weighted_sum"]
     assert all(oracle.same_bits(a, b.get()) for a, b in zip(arrays, on_gpu, strict=True))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("count", "step"), [(8, 0), (8, 1), (64, 0), (1027, 5), (4000, 8)])
+def test_sums_of_examples_in_vectors_and_out_of_line(cp, dtype, count, step):
+    x = batch(4, count, dtype, step)
+    sums, norms = fastclip.cuda.clip_and_sum([cp.view(x)], math.inf)
+    exact = x.astype(F64).sum(0)  # 4 numbers of at most 53 digits: an ULP of f64 each
+    assert (np.abs(sums[0].get().astype(F64) - exact) <= np.abs(exact) * float(oracle.UNIT[dtype]) + 2.0**-50).all()
+    assert norms.shape == (4,)
+
+
+def test_a_known_batch_is_clipped_and_added_without_an_upload(cp):
+    cp.cuda.stream.ptr = 51
+    on_gpu = [cp.asarray(a) for a in examples()]
+    fastclip.cuda.clip_and_sum(on_gpu, 1.0)
+    before = cp.cuda.uploads, cp.cuda.allocations
+    fastclip.cuda.clip_and_sum(on_gpu, 1.0)
+    assert (cp.cuda.uploads, cp.cuda.allocations) == (before[0], before[1] + 2)  # the sums, the norms
+
+
+def test_columns_of_too_large_a_table_are_refused(cp, monkeypatch):
+    from fastclip._backends import cuda
+
+    monkeypatch.setattr(cuda, "MOST_RUNS", 1199)
+    with pytest.raises(
+        ValueError, match=r"rows are 1200 runs of 1 adjacent elements.*at most 1199\); pass a contiguous"
+    ):
+        fastclip.clip_by_norm_(cp.asarray(np.ones((40, 30), F32)), 1.0, axes=0)
 
 
 def test_what_is_no_batch(cp):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from fastclip import _device, _errors
 from fastclip._api.results import results
@@ -73,10 +73,7 @@ def clip_by_global_norm_(
             norm_to = _device.norm_to("clip_by_global_norm_", out, arrays)
             norm = chosen.clip_list(arrays, None, limit, use_norm, GLOBAL_NORM[nonfinite], True, norm_to)
         elif out is not None:
-            raise TypeError(
-                f"clip_by_global_norm_: out is {_errors.show(out)}, but the arrays are in the CPU's memory, where the "
-                "norm is returned as a float; leave it out."
-            )
+            _refuse_out("clip_by_global_norm_", out)
         else:
             norm = backend.clip_list(arrays, None, limit, use_norm, rule, True)
     if norm is None:
@@ -123,13 +120,14 @@ def clip_by_global_norm(
     return (list(clipped) if isinstance(clipped, tuple) else clipped), norm
 
 
-def global_norm(t_list: Any, name: str | None = None) -> Any:
+def global_norm(t_list: Any, name: str | None = None, *, out: Any = None) -> Any:
     """Compute the L2 norm of all elements of a list of arrays.
 
     Args:
         t_list: a list, tuple, (nested) dict or iterable of arrays, as for `clip_by_global_norm`; None entries are
             skipped.
         name: ignored; TensorFlow has it.
+        out: a 0-d float64 array of CuPy's for the norm of arrays on a GPU, which is made anew otherwise.
 
     Returns:
         The norm, exact to the last bits for every finite input (a Python float, so that dividing a float32 array by
@@ -137,7 +135,7 @@ def global_norm(t_list: Any, name: str | None = None) -> Any:
         beyond f64 or an element is infinite, NaN if one is NaN, 0.0 for nothing.
 
     Raises:
-        TypeError: an entry is no such array.
+        TypeError: an entry is no such array, or `out` none for the norm.
 
     Source: TensorFlow's function.
 
@@ -146,10 +144,22 @@ def global_norm(t_list: Any, name: str | None = None) -> Any:
         >>> fastclip.global_norm([np.array([3e200]), None, np.array([4e200])]) / 1e200
         5.0
     """
-    norm = backend.norm_list(t_list) if type(t_list) in (list, tuple, dict) else NotImplemented
+    plain = out is None and type(t_list) in (list, tuple, dict)
+    norm = backend.norm_list(t_list) if plain else NotImplemented
     if norm is NotImplemented:
         chosen, _, arrays = gather_anywhere(
             "global_norm", "t_list", a_list("global_norm", "t_list", t_list), write=False
         )
-        norm = chosen.norm_list(arrays)
+        if chosen is not backend:
+            return chosen.norm_list(arrays, _device.norm_to("global_norm", out, arrays))
+        if out is not None:
+            _refuse_out("global_norm", out)
+        norm = backend.norm_list(arrays)
     return norm
+
+
+def _refuse_out(function: str, out: Any) -> NoReturn:
+    raise TypeError(
+        f"{function}: out is {_errors.show(out)}, but the arrays are in the CPU's memory, where the norm is returned "
+        "as a float; leave it out."
+    )

@@ -70,6 +70,9 @@ class Backend(Protocol):
     def tensors_clamp(self, items: list[Any], gradients: bool, bound: float) -> Any:
         """Clip each element to [-bound, bound]; return the tensors."""
 
+    def device_tensors(self, items: list[Any], gradients: bool, device_type: int) -> Any:
+        """Return (signature, addresses, device, stream, tensors) of a list that is on one device of DLPack's type."""
+
     def register_eager_type(
         self, kind: type, type_number: Any, numbers: list[int], to_capsule: Any, from_capsule: Any
     ) -> bool:

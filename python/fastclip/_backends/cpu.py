@@ -31,6 +31,7 @@ class Native:
     tensors_clip = staticmethod(_core.tensors_clip)
     tensors_scale = staticmethod(_core.tensors_scale)
     tensors_clamp = staticmethod(_core.tensors_clamp)
+    device_tensors = staticmethod(_core.device_tensors)
     eager_norm = staticmethod(_core.eager_norm)
     eager_clip = staticmethod(_core.eager_clip)
     eager_scale = staticmethod(_core.eager_scale)

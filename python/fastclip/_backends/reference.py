@@ -181,7 +181,7 @@ class Reference:
     def _leave_to_framework(self, *_: Any) -> Any:
         return NotImplemented
 
-    tensors_norm = tensors_clip = tensors_scale = tensors_clamp = _leave_to_framework
+    tensors_norm = tensors_clip = tensors_scale = tensors_clamp = device_tensors = _leave_to_framework
     eager_norm = eager_clip = eager_scale = eager_clip_one = eager_clamp = _leave_to_framework
 
     def empty_like(self, dense: Array) -> Array:

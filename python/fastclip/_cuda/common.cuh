@@ -67,6 +67,21 @@ FASTCLIP_INLINE bool is_finite_value(double x) { return is_finite(x); }
 FASTCLIP_INLINE double as_f64(float x) { return widen(x); }
 FASTCLIP_INLINE double as_f64(double x) { return x; }
 
+// From f64 in one rounding. By way of f32 there would be two, so the f32 is rounded to odd, as in core/convert.hpp.
+FASTCLIP_INLINE float to_odd(double x) {
+    const float near = narrow(x);
+    const double back = widen(near);
+    if (back == x || !is_finite(back) || (bits_of(near) & 1u)) return near;
+    return float_of(bits_of(near) + ((back < x) == (x > 0.0) ? 1u : ~0u));
+}
+template <int D>
+FASTCLIP_INLINE typename Element<D>::Stored stored(double x) {
+    if constexpr (D == kF64)
+        return x;
+    else
+        return Element<D>::store(D == kF32 ? narrow(x) : to_odd(x));
+}
+
 // ---- the list. `_backends/cuda/plan.py` has these records as NumPy's structured dtypes.
 
 struct alignas(16) Chunk {
@@ -106,16 +121,19 @@ struct Plan {
 enum class Policy : u32 { propagate, nan, raise, skip, zero };
 
 struct Request {
-    double* norm;        // where the norm of the list goes; null: nowhere
+    void* norm;          // where the norm of the list goes, or f64 norms of the groups; null: nowhere
     float* coefficient;  // likewise what elements are multiplied with, 1 within the limit
+    const void* given;   // torch: the norm, if it is known
     double limit;
     double use_norm;  // below 0: unknown
     double slack;
     double round;  // the coarsest unit roundoff of the list
     Policy policy;
     u32 average;
-    u32 each;   // a verdict for each group
-    u32 reads;  // 0: use_norm is all that is needed
+    u32 each;        // a verdict for each group
+    u32 reads;       // 0: use_norm, or what is given, is all that is needed
+    u32 norm_dtype;  // of the list's, and of what is given
+    u32 torch;       // the rule is that of core/torch_rule.hpp
 };
 
 FASTCLIP_INLINE char* address(const Plan& plan, const Chunk& chunk) {

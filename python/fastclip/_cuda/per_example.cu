@@ -4,26 +4,49 @@
 
 namespace fastclip {
 
-template <int D>
-FASTCLIP_INLINE void add_weighted(double& sum, typename Element<D>::Stored x, const Verdict& verdict) {
-    const double value = as_f64(Element<D>::load(x));
-    sum += verdict.by.clip ? value * verdict.by.pre * verdict.by.factor : value;
+template <int D>  // kKeep's factors are 1
+FASTCLIP_INLINE void add_weighted(double& sum, typename Element<D>::Stored x, const Coefficient& by) {
+    sum += as_f64(Element<D>::load(x)) * by.pre * by.factor;
 }
 
-template <int D>  // a lane has one element at a time of all examples: they are added in their order
+template <int D>
+FASTCLIP_INLINE typename Element<D>::Stored rounded_sum(double sum) {
+    if constexpr (D == kF64)
+        return sum;
+    else
+        return Element<D>::store(narrow(sum));
+}
+
+// A lane has one vector, or one element, at a time of all examples: they are added in their order.
+template <int D>
 FASTCLIP_INLINE void sum_run(const char* data, char* out, u32 count, i64 step, u32 examples, const Verdict* verdicts) {
     using Stored = typename Element<D>::Stored;
-    const Stored* in = global(reinterpret_cast<const Stored*>(data));
-    Stored* to = global(reinterpret_cast<Stored*>(out));
-    const i64 elements = step / (i64)sizeof(Stored);
-    for (u32 i = threadIdx.x % kWarp; i < count; i += kWarp) {
+    const u32 lane = threadIdx.x % kWarp;
+    const bool aligned = (((i64)data | (i64)out | step) & (kVectorBytes - 1)) == 0;
+    const u32 vectors = aligned ? count / kPerVector<D> : 0;
+#pragma unroll 1
+    for (u32 i = lane; i < vectors; i += kWarp) {
+        double sums[kPerVector<D>] = {};
+#pragma unroll 1
+        for (u32 b = 0; b < examples; ++b) {
+            const uint4 v = read_only(global(reinterpret_cast<const uint4*>(data + b * step)) + i);
+            const u32 words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+            for (u32 j = 0; j < kPerVector<D>; ++j) add_weighted<D>(sums[j], Element<D>::get(words, j), verdicts[b].by);
+        }
+        u32 words[4] = {0, 0, 0, 0};
+#pragma unroll
+        for (u32 j = 0; j < kPerVector<D>; ++j) Element<D>::put(words, j, rounded_sum<D>(sums[j]));
+        global(reinterpret_cast<uint4*>(out))[i] = {words[0], words[1], words[2], words[3]};
+    }
+#pragma unroll 1
+    for (u32 i = vectors * kPerVector<D> + lane; i < count; i += kWarp) {
         double sum = 0.0;
-#pragma unroll 4
-        for (u32 b = 0; b < examples; ++b) add_weighted<D>(sum, read_only(in + b * elements + i), verdicts[b]);
-        if constexpr (D == kF64)
-            to[i] = sum;
-        else
-            to[i] = Element<D>::store(narrow(sum));
+#pragma unroll 1
+        for (u32 b = 0; b < examples; ++b)
+            add_weighted<D>(sum, read_only(global(reinterpret_cast<const Stored*>(data + b * step)) + i),
+                            verdicts[b].by);
+        global(reinterpret_cast<Stored*>(out))[i] = rounded_sum<D>(sum);
     }
 }
 
@@ -31,16 +54,16 @@ FASTCLIP_INLINE void sum_run(const char* data, char* out, u32 count, i64 step, u
 
 using namespace fastclip;
 
-// `plan` is that of the sums: chunks of one example's elements, whose first one's are at the same place of the array.
+// `plan` is that of one example: the others are at multiples of `steps` behind it. The sums begin at `starts` in `out`.
 extern "C" __global__ void __launch_bounds__(kThreads, 4)
-    weighted_sum(Plan plan, const u64* sums, const i64* steps, const Verdict* verdicts, u32 examples) {
+    weighted_sum(Plan plan, char* out, const i64* starts, const i64* steps, const Verdict* verdicts, u32 examples) {
     const u32 warps = gridDim.x * kWarps;
     for (u32 c = blockIdx.x * kWarps + threadIdx.x / kWarp; c < plan.chunk_count; c += warps) {
         const Chunk chunk = plan.chunks[c];
         const char* data = address(plan, chunk);
-        char* out = reinterpret_cast<char*>(read_only(sums + chunk.array)) + chunk.start;
+        char* to = out + starts[chunk.array] + chunk.start;
         const i64 step = steps[chunk.array];
         with_dtype(chunk.dtype,
-                   [&](auto tag) { sum_run<decltype(tag)::value>(data, out, chunk.count, step, examples, verdicts); });
+                   [&](auto tag) { sum_run<decltype(tag)::value>(data, to, chunk.count, step, examples, verdicts); });
     }
 }

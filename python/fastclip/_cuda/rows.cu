@@ -16,16 +16,21 @@ struct Rows {
 };
 
 constexpr u32 kVectors = 4;  // that a thread holds; 16 would take the compiler ten times as long
-constexpr u32 kMany = 1024;
+constexpr u32 kMany = 1024;  // threads of the largest block: as many registers for each as with four blocks of 256
 
 struct RowScratch {
     Scratch total;
     Verdict verdict;
 };
 
-template <u32 kGroup>  // threads to a row: a warp or a block
+template <bool kWide>  // a row has a block, or a warp
+FASTCLIP_INLINE u32 group() {
+    return kWide ? blockDim.x : kWarp;
+}
+
+template <bool kWide>
 FASTCLIP_INLINE Verdict agree(Total t, const Request& request, u32 count, RowScratch& scratch) {
-    if constexpr (kGroup == kWarp) {
+    if constexpr (!kWide) {
         t = warp_total(t);
         t = {__shfl_sync(kEveryLane, t.hi, 0), __shfl_sync(kEveryLane, t.lo, 0), __shfl_sync(kEveryLane, t.level, 0),
              __shfl_sync(kEveryLane, t.nonfinite, 0)};
@@ -39,14 +44,14 @@ FASTCLIP_INLINE Verdict agree(Total t, const Request& request, u32 count, RowScr
 }
 
 // A thread's share of a row: vectors in registers, and at most one element before them and one behind.
-template <int D, u32 kGroup>
+template <int D>
 struct Share {
     using Stored = typename Element<D>::Stored;
-    u32 member, vectors;
+    u32 group, member, vectors;
     uint4* at;
     Stored *head, *tail;  // null: none
 
-    __device__ Share(char* data, u32 count) : member(threadIdx.x % kGroup) {
+    __device__ Share(char* data, u32 count, u32 group) : group(group), member(threadIdx.x % group) {
         const Split<D> split = Split<D>::of(data, count);
         Stored* first = global(reinterpret_cast<Stored*>(data));
         vectors = split.vectors;
@@ -54,15 +59,15 @@ struct Share {
         head = member < split.head ? first + member : nullptr;
         tail = member < split.tail ? first + (count - split.tail + member) : nullptr;
     }
-    __device__ bool has(u32 k) const { return member + k * kGroup < vectors; }
+    __device__ bool has(u32 k) const { return member + k * group < vectors; }
 };
 
-template <int D, u32 kGroup>
+template <int D, bool kWide>
 FASTCLIP_INLINE Total read_row(char* data, u32 count, uint4 (&v)[kVectors]) {
-    const Share<D, kGroup> share(data, count);
+    const Share<D> share(data, count, group<kWide>());
 #pragma unroll
     for (u32 k = 0; k < kVectors; ++k)
-        if (share.has(k)) v[k] = share.at[k * kGroup];
+        if (share.has(k)) v[k] = share.at[k * share.group];
     Total t = {0.0, 0.0, 0, 0};
     u32 missed = 0;
 #pragma unroll
@@ -73,35 +78,35 @@ FASTCLIP_INLINE Total read_row(char* data, u32 count, uint4 (&v)[kVectors]) {
         }
 #pragma unroll 1
     for (u32 k = 0; missed >> k; ++k)
-        if (missed >> k & 1) add_one_by_one<D>(t, share.at + k * kGroup, 1, false);
+        if (missed >> k & 1) add_one_by_one<D>(t, share.at + k * share.group, 1, false);
     if (share.head) add_element<D>(t, *share.head, false);
     if (share.tail) add_element<D>(t, *share.tail, false);
     return t;
 }
 
-template <int D, u32 kGroup>
+template <int D, bool kWide>
 FASTCLIP_INLINE void write_row(char* data, u32 count, const uint4 (&v)[kVectors], const Scale& op) {
-    const Share<D, kGroup> share(data, count);
+    const Share<D> share(data, count, group<kWide>());
 #pragma unroll
     for (u32 k = 0; k < kVectors; ++k)
-        if (share.has(k)) change_vector<D>(share.at + k * kGroup, v[k], op);
+        if (share.has(k)) change_vector<D>(share.at + k * share.group, v[k], op);
     if (share.head) change_element<D>(share.head, op);
     if (share.tail) change_element<D>(share.tail, op);
 }
 
-template <u32 kGroup>
+template <bool kWide>
 FASTCLIP_INLINE void clip_rows(const Rows& rows, const Request& request, RowScratch& scratch) {
-    constexpr u32 kAtOnce = kGroup == kWarp ? kWarps : 1;
-    for (u32 row = blockIdx.x * kAtOnce + threadIdx.x / kGroup; row < rows.rows; row += gridDim.x * kAtOnce) {
+    constexpr u32 kAtOnce = kWide ? 1 : kWarps;
+    for (u32 row = blockIdx.x * kAtOnce + (kWide ? 0 : threadIdx.x / kWarp); row < rows.rows;
+         row += gridDim.x * kAtOnce) {
         char* data = rows.data + row * rows.step;
         uint4 v[kVectors];
         Total mine;
-        with_dtype(rows.dtype, [&](auto tag) { mine = read_row<decltype(tag)::value, kGroup>(data, rows.count, v); });
-        const Verdict verdict = agree<kGroup>(mine, request, rows.count, scratch);
-        if (threadIdx.x % kGroup == 0) publish(request, verdict, row);
+        with_dtype(rows.dtype, [&](auto tag) { mine = read_row<decltype(tag)::value, kWide>(data, rows.count, v); });
+        const Verdict verdict = agree<kWide>(mine, request, rows.count, scratch);
         if (!verdict.by.clip) continue;
         const Scale op(verdict);
-        with_dtype(rows.dtype, [&](auto tag) { write_row<decltype(tag)::value, kGroup>(data, rows.count, v, op); });
+        with_dtype(rows.dtype, [&](auto tag) { write_row<decltype(tag)::value, kWide>(data, rows.count, v, op); });
     }
 }
 
@@ -112,17 +117,11 @@ using namespace fastclip;
 // Up to 2 KB a row: a warp has it.
 extern "C" __global__ void __launch_bounds__(kThreads, 4) rows_warp(Rows rows, Request request) {
     FASTCLIP_SHARED(RowScratch, scratch);
-    clip_rows<kWarp>(rows, request, scratch);
+    clip_rows<false>(rows, request, scratch);
 }
 
-// Up to 16 KB a row: a block has it.
-extern "C" __global__ void __launch_bounds__(kThreads, 4) rows_block(Rows rows, Request request) {
+// Up to 64 B a thread: 16 KB for 256 threads, 64 KB for 1,024, which have all registers of a multiprocessor.
+extern "C" __global__ void __launch_bounds__(kMany, 1) rows_block(Rows rows, Request request) {
     FASTCLIP_SHARED(RowScratch, scratch);
-    clip_rows<kThreads>(rows, request, scratch);
-}
-
-// Up to 64 KB a row: all registers of a multiprocessor have it.
-extern "C" __global__ void __launch_bounds__(kMany, 1) rows_long(Rows rows, Request request) {
-    FASTCLIP_SHARED(RowScratch, scratch);
-    clip_rows<kMany>(rows, request, scratch);
+    clip_rows<true>(rows, request, scratch);
 }

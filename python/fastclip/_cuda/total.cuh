@@ -24,7 +24,7 @@ FASTCLIP_INLINE u32 level_for(u32 high) {  // the upper half of a magnitude in f
 }
 
 FASTCLIP_INLINE void lift(Total& t, u32 level) {
-    for (; t.level < level; ++t.level) {
+    for (; t.level < level && t.level < kShrunk; ++t.level) {
         t.hi = t.hi * kShrink * kShrink;
         t.lo = t.lo * kShrink * kShrink;
     }

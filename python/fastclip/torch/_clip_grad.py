@@ -10,13 +10,17 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from fastclip.torch import _stock, _tensors
+from fastclip.torch import _cuda, _stock, _tensors
 
 _TensorOrTensors: TypeAlias = Tensor | Iterable[Tensor]
 
 
 def _as_list(tensors: _TensorOrTensors) -> list[Any]:
     return [tensors] if isinstance(tensors, Tensor) else tensors if type(tensors) is list else list(tensors)
+
+
+def _verbs(given: list[Any]) -> Any:
+    return _cuda if _cuda.serves(given) else _tensors
 
 
 def clip_grad_norm_(
@@ -30,13 +34,15 @@ def clip_grad_norm_(
 
     Each gradient is multiplied by min(1, max_norm / (norm + 1e-6)), formed in the dtype of the norm as PyTorch forms
     it. Gradients on a CPU of dtype float16, bfloat16, float32 and float64, of any strides, are read and written by
-    fastclip; PyTorch's own function does everything else.
+    fastclip, and so are dense ones on a GPU where CuPy is installed, for the norm of order 2, in two launches.
+    PyTorch's own function does everything else.
 
     What differs from PyTorch's: a norm of order 2, 1 or infinity is within an ULP of float32 of the exact one (float64:
     4 of its own) before it is rounded to its dtype (PyTorch's float32 norm is off by up to 2 % on large tensors), and
     finite gradients do not become 0 because their squares or their norm leave the range of the dtype. A parameter that
     is listed twice is counted and scaled once, and a tensor that is the gradient of two parameters is scaled once.
-    Within the limit nothing is written, and no version counter moves.
+    Within the limit nothing is written, and no version counter moves (on a GPU they do, since nobody waits for the norm
+    unless `error_if_nonfinite`).
 
     Args:
         parameters: an iterable of tensors, or one; their `grad` is clipped, where they have one.
@@ -71,7 +77,7 @@ def clip_grad_norm_(
     if not given and isinstance(parameters, types.GeneratorType):
         warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2)
     norm_type, max_norm = float(norm_type), float(max_norm)
-    answer = _tensors.clip(given, True, max_norm, norm_type, bool(error_if_nonfinite))
+    answer = _verbs(given).clip(given, True, max_norm, norm_type, bool(error_if_nonfinite))
     if answer is NotImplemented:
         return _through_torch(given, max_norm, norm_type, error_if_nonfinite, foreach)
     norm, written = answer
@@ -123,8 +129,11 @@ def clip_grads_with_norm_(
     given = _as_list(parameters)
     max_norm = float(max_norm)
     code = _tensors.CODES.get(total_norm.dtype) if type(total_norm) is Tensor and total_norm.ndim == 0 else None
-    here = code is not None and total_norm.device == _tensors.CPU
-    written = _tensors.scale(given, True, max_norm, total_norm.item(), code) if here else NotImplemented
+    written = NotImplemented
+    if code is not None and _cuda.serves(given):
+        written = _cuda.scale(given, True, max_norm, total_norm, code)
+    elif code is not None and total_norm.device == _tensors.CPU:
+        written = _tensors.scale(given, True, max_norm, total_norm.item(), code)
     if written is not NotImplemented:
         return _tensors.changed(written)
     _stock.clip_grads_with_norm_(_tensors.distinct(given), max_norm, total_norm, foreach)
@@ -163,7 +172,10 @@ def get_total_norm(
         return _stock.get_total_norm(tensors, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
     given = _as_list(tensors)
     norm_type = float(norm_type)
-    answer = _tensors.norm(given, False, norm_type)
+    if _cuda.serves(given):
+        answer = _cuda.norm(given, False, norm_type, bool(error_if_nonfinite))
+    else:
+        answer = _tensors.norm(given, False, norm_type)
     if answer is NotImplemented:
         return _stock.get_total_norm(given, norm_type, error_if_nonfinite, foreach)  # type: ignore[no-any-return]
     norm, finite, *_ = answer
@@ -231,7 +243,7 @@ def clip_grad_value_(parameters: _TensorOrTensors, clip_value: float, foreach: b
         return _stock.clip_grad_value_(parameters, clip_value, foreach)  # type: ignore[no-any-return]
     given = _as_list(parameters)
     clip_value = float(clip_value)
-    written = _tensors.clamp(given, True, clip_value)
+    written = _verbs(given).clamp(given, True, clip_value)
     if written is NotImplemented:
         _stock.clip_grad_value_(given, clip_value, foreach)
     else:

@@ -15,11 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastclip._backends.cuda import layout, records, statistics
+from fastclip._backends.cuda import chunks, layout, records, statistics
 from fastclip._backends.cuda.chunks import Form
-from fastclip._backends.cuda.plan import ROUNDS, Plan, launch_rows, plan_for
-from fastclip._device import DTYPES, DeviceArray, Known, cupy, fetch, numpy_dtype, round_to
+from fastclip._backends.cuda.plan import ROUNDS, Plan, bounds, launch_rows, plan_for
+from fastclip._backends.cuda.tensors import TensorList, tensor_list
+from fastclip._device import DTYPES, DeviceArray, cupy, fetch, numpy_dtype
+from fastclip._known import Known
 from fastclip._rules import POLICIES, Rule
+
+MOST_RUNS = 1 << 22  # their table has 64 MB, and takes a second to make
 
 
 class Cuda:
@@ -68,6 +72,11 @@ class Cuda:
         form = layout.rows(array, axes)
         if 0 in array.shape:
             return
+        if (runs := math.prod(array.shape) // form.run) > MOST_RUNS and (form.outer or len(form.rows or ()) > 1):
+            raise ValueError(
+                f"clip_by_norm_, clip_rows_: the rows are {runs} runs of {form.run} adjacent elements, each with an "
+                f"entry in a table (at most {MOST_RUNS}); pass a contiguous copy whose last axes are those of the norm."
+            )
         if form.outer or form.rows is None or len(form.rows) > 1 or not self._clip_short_rows(array, form, limit, rule):
             self._clip_groups([array], (form,), limit, rule)
 
@@ -90,8 +99,8 @@ class Cuda:
             plan.norm(request)
             plan.scale(request)
 
-    def example_norms(self, arrays: list[DeviceArray], sums: Any, limit: float, rule: Rule) -> Any:
-        """Return the norm of each example over all arrays (axis 0 counts them); fill `sums`, unless None."""
+    def example_norms(self, arrays: list[DeviceArray], limit: float, rule: Rule, sums: Any = None) -> Any:
+        """Return the norm of each example over all arrays (axis 0 counts them); fill `sums`, a block for them."""
         forms = tuple(layout.rows(a, (1 << len(a.shape)) - 2) for a in arrays)
         examples = arrays[0].shape[0]
         with self._bound(arrays, "each", forms) as (cp, plan):
@@ -100,39 +109,39 @@ class Cuda:
             request["each"] = 1
             plan.norm(request)
             if sums is not None:
-                one = tuple(form._replace(rows=None) for form in forms)
-                adding = plan_for(cp, one, "list", arrays[0].device, cp.cuda.get_current_stream().ptr)
-                adding.bind(arrays)
-                steps = np.array([form.rows[0][1] if form.rows else 0 for form in forms], np.int64)
-                adding.weighted_sum(plan.verdicts, np.array([s.data.ptr for s in sums], np.uint64), steps, examples)
+                adding = plan_for(cp, forms, "sum", arrays[0].device, cp.cuda.get_current_stream().ptr)
+                with adding.lock:
+                    adding.bind(arrays)
+                    adding.weighted_sum(plan.verdicts, sums.data.ptr, examples)
         return norms
 
     def clip_and_sum(self, function: str, arrays: list[DeviceArray], limit: float, rule: Rule) -> tuple[list[Any], Any]:
         """Return the sums of clipped examples, in new arrays, and the examples' norms."""
-        for i, a in enumerate(arrays):
-            if layout.rows(a, (1 << len(a.shape)) - 2).outer:
+        forms = [layout.rows(a, (1 << len(a.shape)) - 2) for a in arrays]
+        for i, form in enumerate(forms):
+            if form.outer:
                 raise ValueError(
                     f"{function}: in entry {i} an example's elements are not adjacent; pass a contiguous copy."
                 )
         cp = cupy()
         with cp.cuda.Device(arrays[0].device):
-            sums = [cp.empty(a.shape[1:], numpy_dtype(a.dtype)) for a in arrays]
-        return sums, self.example_norms(arrays, sums, limit, rule)
+            *starts, size = chunks.sum_starts(forms)
+            block = cp.empty((max(size, 1),), np.uint8)
+            sums = [
+                block[start : start + form.run * form.size].view(numpy_dtype(a.dtype)).reshape(a.shape[1:])
+                for a, form, start in zip(arrays, forms, starts, strict=True)
+            ]
+        return sums, self.example_norms(arrays, limit, rule, block)
 
     def clamp_list(self, arrays: Any, out: Any, lo: float, hi: float, vetted: bool) -> Any:
         """Clip each element to [lo, hi]; lo wins over hi."""
-        bounds = []
-        for dtype in DTYPES:
-            pair = np.zeros((), records.BOUNDS)
-            pair["lo"], pair["hi"] = round_to(lo, dtype), round_to(hi, dtype)
-            bounds.append(pair)
         with self._bound(arrays, "list") as (_, plan):
-            plan.clamp(bounds)
+            plan.clamp(bounds(lo, hi))
 
-    def norm_list(self, arrays: Any) -> Any:
-        """Return the norm of all elements as a 0-d array on the device."""
+    def norm_list(self, arrays: Any, norm_to: Any = None) -> Any:
+        """Return the norm of all elements as a 0-d array on the device (`norm_to`, or a new one)."""
         with self._bound(arrays, "list") as (cp, plan):
-            norm = cp.empty((), np.float64)
+            norm = cp.empty((), np.float64) if norm_to is None else norm_to
             plan.norm(_request(math.inf, Rule(), norm.data.ptr))
         return norm
 
@@ -149,6 +158,11 @@ class Cuda:
         """Wait for the statistics of each array, and add those of the list."""
         with self._bound(arrays, "measure") as (_, plan):
             return statistics.of_list(plan.measure())
+
+    def tensor_list(self, signature: bytes, device: int, stream: int) -> TensorList:
+        """Find what serves a list of tensors that a framework has described."""
+        self._calls += 1
+        return tensor_list(signature, device, stream)
 
     def fetch(self, array: DeviceArray) -> NDArray[Any]:
         """Wait for an array and copy it to the CPU."""
@@ -190,4 +204,5 @@ def _request(limit: float, rule: Rule, norm: int) -> NDArray[Any]:
     request = np.zeros((), records.REQUEST)
     request["norm"], request["limit"], request["use_norm"], request["slack"] = norm, limit, -1.0, rule.slack
     request["policy"], request["average"], request["reads"] = POLICIES.index(rule.nonfinite), rule.average, 1
+    request["norm_dtype"] = DTYPES.index("float64")
     return request

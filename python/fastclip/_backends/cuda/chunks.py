@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,6 +52,11 @@ def chunk_bytes(total: int) -> int:
     """Return how long chunks are: every warp of a large chip has one where the list allows it."""
     share = max(1, total // (LANES * WARPS))
     return int(min(MOST, max(LEAST, 1 << share.bit_length() - 1)))
+
+
+def sum_starts(forms: Sequence[Form]) -> list[int]:
+    """Return where the sum over each array's rows begins in a block of all, at multiples of 16 bytes, and its size."""
+    return list(itertools.accumulate((-(-form.run * form.size // 16) * 16 for form in forms), initial=0))
 
 
 def _column(forms: tuple[Form, ...], field: str) -> NDArray[np.int64]:

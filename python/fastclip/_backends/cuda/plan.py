@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from fastclip._backends.cuda import chunks, modules, records
 from fastclip._backends.cuda.chunks import Form
-from fastclip._device import DeviceArray, Known
+from fastclip._device import DTYPES, DeviceArray, round_to
+from fastclip._known import Known
 
 BLOCK = (32 * chunks.WARPS,)
 BLOCKS = 4  # of a multiprocessor: __launch_bounds__ of the kernels
@@ -23,15 +25,20 @@ PINNED = 4  # uploads of addresses that may be under way
 class Plan:
     """The device side of one list, by its sizes and dtypes; only addresses change. For one stream of one device.
 
-    What is reckoned: one verdict for the list ("list"), or one ("each") or statistics ("measure") for each array.
+    What is reckoned: one verdict for the list ("list"), or one ("each") or statistics ("measure") for each array, or
+    sums over the rows of each array ("sum").
     """
 
     def __init__(self, cp: Any, forms: tuple[Form, ...], what: str, device: int) -> None:
         self.lock = threading.Lock()
         self._cp, self._device = cp, device
         self._kernels: dict[str, Any] = {}
+        if what == "sum":
+            self._starts = self._upload(np.array(chunks.sum_starts(forms), np.int64))
+            self._steps = self._upload(np.array([form.rows[0][1] if form.rows else 0 for form in forms], np.int64))
+            forms = tuple(form._replace(rows=None) for form in forms)
         made = chunks.make(forms)
-        each = what != "list"
+        each = what in ("each", "measure")
         self._groups = len(made.counts) if each else 1
         chunk_count, lane_count = len(made.chunks), len(made.lanes) - 1
         self.round = max((ROUNDS[form.dtype] for form in forms), default=0.0)
@@ -56,7 +63,7 @@ class Plan:
         if not by_row:
             self._argument["groups"] = 0
         self._argument["chunk_count"], self._argument["lane_count"] = chunk_count, lane_count
-        self._pointers: NDArray[np.uint64] | None = None
+        self._addresses = b""
         self._bound: Known | None = None
         self._pinned: list[tuple[Any, Any]] = []
         self._uploads = 0
@@ -76,32 +83,39 @@ class Plan:
         """Put the arrays' addresses on the device, on the current stream, if others are there."""
         if self._bound is arrays:
             return
-        new = np.array([a.pointer for a in arrays], np.uint64)
-        if self._pointers is None or not np.array_equal(new, self._pointers):
-            if new.size:
-                self._copy(new)
-            self._pointers = new
+        self.bind_addresses(np.array([a.pointer for a in arrays], np.uint64).tobytes())
         self._bound = arrays if isinstance(arrays, Known) else None
 
-    def _copy(self, pointers: NDArray[np.uint64]) -> None:
+    def bind_addresses(self, addresses: bytes) -> None:
+        """Do the same with the addresses themselves, 8 bytes each."""
+        if addresses != self._addresses:
+            self._bound = None
+            self._copy(addresses)
+            self._addresses = addresses
+
+    def _copy(self, addresses: bytes) -> None:
         """Copy through pinned memory, so that nobody waits; what is written there again has been copied before."""
-        cp = self._cp
+        cp, size = self._cp, len(addresses)
         if len(self._pinned) < PINNED:
-            self._pinned.append((cp.cuda.alloc_pinned_memory(pointers.nbytes), cp.cuda.Event(disable_timing=True)))
+            self._pinned.append((cp.cuda.alloc_pinned_memory(size), cp.cuda.Event(disable_timing=True)))
         memory, copied = self._pinned[self._uploads % PINNED]
         copied.synchronize()
-        staged = np.frombuffer(memory, np.uint64, pointers.size)
-        staged[:] = pointers
+        staged = np.frombuffer(memory, np.uint8, size)
+        staged[:] = np.frombuffer(addresses, np.uint8)
         stream = cp.cuda.get_current_stream()
-        self._tables["arrays"].data.copy_from_host_async(staged.ctypes.data, pointers.nbytes, stream)
+        self._tables["arrays"].data.copy_from_host_async(staged.ctypes.data, size, stream)
         copied.record(stream)
         self._uploads += 1
 
+    def prepare(self, *names: str) -> None:
+        """Compile and load kernels."""
+        for name in names:
+            self._kernels[name] = modules.kernel(self._cp, name, self._device)
+
     def _launch(self, name: str, grid: int, *arguments: Any) -> None:
-        kernel = self._kernels.get(name)
-        if kernel is None:
-            kernel = self._kernels[name] = modules.kernel(self._cp, name, self._device)
-        kernel((grid,), BLOCK, (self._argument, *arguments))
+        if name not in self._kernels:
+            self.prepare(name)
+        self._kernels[name]((grid,), BLOCK, (self._argument, *arguments))
 
     def norm(self, request: NDArray[Any]) -> None:
         """Launch what makes the verdicts."""
@@ -123,12 +137,11 @@ class Plan:
         statistics: NDArray[Any] = self._tables["verdicts"].get().view(records.STATISTICS)[: self._groups]
         return statistics
 
-    def weighted_sum(self, verdicts: int, sums: NDArray[Any], steps: NDArray[Any], examples: int) -> None:
-        """Launch what adds examples, each times the coefficient in its verdict."""
-        uploaded = [self._upload(table) for table in (sums, steps)]
-        addresses = [np.asarray(np.uint64(table.data.ptr)) for table in uploaded]
+    def weighted_sum(self, verdicts: int, block: int, examples: int) -> None:
+        """Launch what adds examples, each times the coefficient in its verdict, into a block of memory."""
+        addresses = (block, self._starts.data.ptr, self._steps.data.ptr, verdicts)
         self._launch(
-            "weighted_sum", self._grid, *addresses, np.asarray(np.uint64(verdicts)), np.asarray(np.uint32(examples))
+            "weighted_sum", self._grid, *map(np.asarray, map(np.uint64, addresses)), np.asarray(np.uint32(examples))
         )
 
     @property
@@ -154,7 +167,7 @@ class RowKernel(NamedTuple):
 ROW_KERNELS = (
     RowKernel(2048, "rows_warp", chunks.WARPS, *BLOCK, BLOCKS),
     RowKernel(16384, "rows_block", 1, *BLOCK, BLOCKS),
-    RowKernel(65536, "rows_long", 1, 1024, 1),
+    RowKernel(65536, "rows_block", 1, 1024, 1),
 )
 
 
@@ -169,6 +182,13 @@ def launch_rows(cp: Any, device: int, rows: NDArray[Any], size: int, request: ND
     return True
 
 
+def bounds(lo: float, hi: float) -> list[NDArray[Any]]:
+    """Round a pair of bounds to each dtype."""
+    pairs = np.zeros(len(DTYPES), records.BOUNDS)
+    pairs["lo"], pairs["hi"] = ([round_to(x, dtype) for dtype in DTYPES] for x in (lo, hi))
+    return [pairs[i, ...] for i in range(len(DTYPES))]
+
+
 KEPT = 64
 _plans: OrderedDict[Any, Plan] = OrderedDict()
 _lock = threading.Lock()
@@ -177,12 +197,18 @@ _lock = threading.Lock()
 def plan_for(cp: Any, forms: tuple[Form, ...], what: str, device: int, stream: int) -> Plan:
     """Find the plan of a list or make it. Streams don't share one, since they would share its partial sums."""
     key = (id(cp), forms, what, device, stream)
-    with _lock:
-        plan = _plans.get(key)
-        if plan is None:
-            plan = _plans[key] = Plan(cp, forms, what, device)
-            if len(_plans) > KEPT:
-                _plans.popitem(last=False)
-        else:
-            _plans.move_to_end(key)
+    plan: Plan = recall(_plans, key, lambda: Plan(cp, forms, what, device))
     return plan
+
+
+def recall(kept: OrderedDict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
+    """Return what is kept under a key, or make it; what has not been asked for the longest goes."""
+    with _lock:
+        found = kept.get(key)
+        if found is None:
+            found = kept[key] = make()
+            if len(kept) > KEPT:
+                kept.popitem(last=False)
+        else:
+            kept.move_to_end(key)
+    return found

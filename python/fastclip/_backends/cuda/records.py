@@ -31,9 +31,9 @@ TABLES = ("arrays", "chunks", "groups", "firsts", "counts", "rounds", "partials"
 PLAN = np.dtype([*((table, "u8") for table in TABLES), ("chunk_count", "u4"), ("lane_count", "u4")], align=True)
 REQUEST = np.dtype(
     [
-        *((field, "u8") for field in ("norm", "coefficient")),
+        *((field, "u8") for field in ("norm", "coefficient", "given")),
         *((field, "f8") for field in ("limit", "use_norm", "slack", "round")),
-        *((field, "u4") for field in ("policy", "average", "each", "reads")),
+        *((field, "u4") for field in ("policy", "average", "each", "reads", "norm_dtype", "torch")),
     ],
     align=True,
 )

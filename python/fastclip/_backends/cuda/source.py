@@ -20,7 +20,7 @@ MODULES = {
     "reduce": ("norm_list", "norm_each"),
     "transform": ("scale", "clamp"),
     "measure": ("measure",),
-    "rows": ("rows_warp", "rows_block", "rows_long"),
+    "rows": ("rows_warp", "rows_block"),
     "per_example": ("weighted_sum",),
 }
 

@@ -88,6 +88,10 @@ class RawKernel:
     def __init__(self, module, name):
         self._module, self.name = module, name
 
+    @property
+    def kernel(self):
+        return self
+
     def __call__(self, grid, block, args):
         assert len(grid) == len(block) == 1
         for a in args:  # what real CuPy passes by value
@@ -117,7 +121,6 @@ class RawModule:
 class _Device:
     def __init__(self, id=0):
         self.id = id
-        self.attributes = {"MultiProcessorCount": cuda.multiprocessors}
 
     def __enter__(self):
         return self
@@ -170,7 +173,10 @@ class _Cuda:
     def __init__(self):
         self.Device, self.Event, self.ExternalStream = _Device, _Event, _Stream
         self.runtime = types.SimpleNamespace(
-            pointerGetAttributes=lambda pointer: types.SimpleNamespace(device=0), getDevice=lambda: 0, memcpy=_memcpy
+            pointerGetAttributes=lambda pointer: types.SimpleNamespace(device=0),
+            getDevice=lambda: 0,
+            deviceGetAttribute=lambda attribute, device: self.multiprocessors,
+            memcpy=_memcpy,
         )
         self.compilations = 0
         self.reset()

@@ -67,7 +67,7 @@ class Plan:
         self._bound: Known | None = None
         self._pinned: list[tuple[Any, Any]] = []
         self._uploads = 0
-        blocks = BLOCKS * cp.cuda.Device().attributes["MultiProcessorCount"]
+        blocks = BLOCKS * modules.multiprocessors(cp, device)
         by_chunks = -(-chunk_count // chunks.WARPS)
         self._grid = max(1, min(blocks, by_chunks))
         self._norm_grid = self._grid if each else max(1, min(blocks, lane_count))
@@ -176,7 +176,7 @@ def launch_rows(cp: Any, device: int, rows: NDArray[Any], size: int, request: ND
     kernel = next((k for k in ROW_KERNELS if size <= k.most), None)
     if kernel is None:
         return False
-    blocks = kernel.blocks * cp.cuda.Device().attributes["MultiProcessorCount"]
+    blocks = kernel.blocks * modules.multiprocessors(cp, device)
     grid = max(1, min(blocks, -(-int(rows["rows"]) // kernel.rows)))
     modules.kernel(cp, kernel.name, device)((grid,), (kernel.block,), (rows, request))
     return True

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -58,23 +56,20 @@ class TensorList:
         request["torch"], request["reads"], request["norm_dtype"] = 1, 1, dtype
         return request
 
-    @contextlib.contextmanager
-    def _bound(self, addresses: bytes) -> Iterator[Plan]:
+    def norm(self, addresses: bytes, to: int, ask: bool) -> bool:
+        """Write the norm, of `dtype`, to an address on the device; False if `ask` and it is not finite."""
         plan = self._plan
         with plan.lock, self._device, self._stream:
             plan.bind_addresses(addresses)
-            yield plan
-
-    def norm(self, addresses: bytes, to: int, ask: bool) -> bool:
-        """Write the norm, of `dtype`, to an address on the device; False if `ask` and it is not finite."""
-        with self._bound(addresses) as plan:
             self._request["norm"], self._request["limit"] = to, math.inf
             plan.norm(self._request)
             return not (ask and plan.verdict()["nonfinite"])
 
     def clip(self, addresses: bytes, max_norm: float, to: int, error_if_nonfinite: bool) -> bool:
         """Do so, and clip; False, and nothing is written, if the norm is not finite and that is an error."""
-        with self._bound(addresses) as plan:
+        plan = self._plan
+        with plan.lock, self._device, self._stream:
+            plan.bind_addresses(addresses)
             request = self._request
             request["norm"], request["limit"] = to, max_norm
             request["policy"] = POLICIES.index("raise" if error_if_nonfinite else "propagate")
@@ -84,7 +79,9 @@ class TensorList:
 
     def scale(self, addresses: bytes, max_norm: float, norm: int, dtype: int) -> None:
         """Clip by a norm that stands at an address on the device, a number of that dtype."""
-        with self._bound(addresses) as plan:
+        plan = self._plan
+        with plan.lock, self._device, self._stream:
+            plan.bind_addresses(addresses)
             request = self._given[dtype]
             request["given"], request["limit"] = norm, max_norm
             plan.norm(request)
@@ -92,7 +89,9 @@ class TensorList:
 
     def clamp(self, addresses: bytes, bound: float) -> None:
         """Clip each element to [-bound, bound]."""
-        with self._bound(addresses) as plan:
+        plan = self._plan
+        with plan.lock, self._device, self._stream:
+            plan.bind_addresses(addresses)
             plan.clamp(bounds(-bound, bound))
 
 

@@ -180,6 +180,11 @@ def test_clipped_goes_through_a_configuration():
     assert float(again.learning_rate) == 0.5
 
 
+def test_a_limit_of_0_which_keras_takes_for_none_is_refused():
+    with pytest.raises(ValueError, match=r"^clip_gradients_by_norm: clip_norm is 0\.0, which Keras takes for no limit"):
+        fastclip.clip_gradients_by_norm(keras.optimizers.SGD(1.0), 0.0)
+
+
 def test_clip_gradients_by_norm_wraps_keras_optimizers():
     optimizer = fastclip.clip_gradients_by_norm(keras.optimizers.SGD(1.0), 5.0)
     assert type(optimizer) is ours.Clipped

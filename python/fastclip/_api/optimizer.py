@@ -93,7 +93,7 @@ def clip_gradients_by_norm(optimizer: Any, clip_norm: float) -> Any:
 
     Raises:
         TypeError: the optimizer has neither form, or `clip_norm` is no number.
-        ValueError: `clip_norm` is negative or NaN.
+        ValueError: `clip_norm` is negative or NaN, or 0 for one of Keras's, which takes that for no limit.
 
     Example:
         >>> import numpy as np, fastclip
@@ -115,9 +115,13 @@ def clip_gradients_by_norm(optimizer: Any, clip_norm: float) -> Any:
         from fastclip import tensorflow
 
         return tensorflow.ClippedOptimizer(optimizer, limit)
-    if _is(optimizer, "keras", "optimizers.Optimizer") and limit > 0.0:  # by 0 Keras clips nothing
+    if _is(optimizer, "keras", "optimizers.Optimizer"):
         from fastclip import keras
 
+        if limit == 0.0:
+            raise ValueError(
+                "clip_gradients_by_norm: clip_norm is 0.0, which Keras takes for no limit; expected a number above 0."
+            )
         return keras.Clipped(optimizer, global_clipnorm=limit)
     if callable(getattr(optimizer, "apply_gradients", None)):
         return _ClippedApply(optimizer, limit)

@@ -37,9 +37,8 @@ trainings: .venv/test.stamp
 	rm -f build/in_step.json; mkdir -p build  # 1: a bar was missed, which the page says
 	$(BIN)/python benchmarks/in_step.py --json build/in_step.json || [ $$? -eq 1 ]
 	cp build/in_step.json benchmarks/results/
-	for client in ppo accelerate_loop transformer; do \
+	for client in ppo accelerate_loop transformer lstm flower_dp thinc_loop optax_loop; do \
 	  $(BIN)/python benchmarks/clients/$$client.py --json benchmarks/results/$$client.json || exit 1; done
-	$(BIN)/python benchmarks/clients/lstm.py --json benchmarks/results/lstm.json
 	$(BIN)/python benchmarks/page.py
 
 $(BIN)/python:

@@ -17,6 +17,11 @@ CLIENTS = {
     "accelerate_loop": "a loop with Accelerate",
     "transformer": "a small transformer",
 }
+SWAPPED = {
+    "flower_dp": "Flower's differential privacy, fixed and adaptive",
+    "thinc_loop": "a loop with thinc's optimizer",
+    "optax_loop": "a loop with optax under `jax.jit`",
+}
 CASES = {"clipping": "above the limit", "within": "within the limit"}
 
 _STEP = """A step of a fused optimizer on ResNet-50's shapes, and what clipping adds to it: PyTorch's `clip_grad_norm_`
@@ -27,6 +32,12 @@ same round; the share is that of what PyTorch's adds.
 _CLIENTS = """Code that was not changed, under `fastclip.patch("torch")`: the time in its calls of `clip_grad_norm_`, as
 it makes them, a step and as a part of the whole. *By PyTorch's norm*: whether all losses and parameters have the same
 bits when fastclip scales by the norm that PyTorch finds; *by its own*: how far the losses are off.
+"""
+
+_SWAPPED = """The same of other libraries: an LSTM on digits in TensorFlow and Keras, and whole loops of Flower, thinc and
+optax, with their own clipping and under `fastclip.patch`. Gains are of rounds, their median and range; what is
+compiled into a program has no time of its own. *Off*: how far losses, and parameters as one vector, are from the stock
+ones.
 """
 
 
@@ -82,6 +93,40 @@ def _client(run: dict[str, Any]) -> Sequence[str]:
     )
 
 
+def _gain(runs: dict[str, Any], key: str) -> str:
+    gains = [theirs[key] / ours[key] for theirs, ours in zip(runs["stock"], runs["fastclip"], strict=True)]
+    return f"{statistics.median(gains):.2f} ({min(gains):.2f} to {max(gains):.2f})"
+
+
+def _swapped(name: str, steps: int, run: dict[str, Any], call: str | None) -> Sequence[str]:
+    seconds = statistics.median(one["seconds"] for one in run["runs"]["stock"]) / steps
+    off = run["departure"]
+    return (
+        name,
+        f"{steps:,}",
+        duration(seconds),
+        _gain(run["runs"], "seconds"),
+        _gain(run["runs"], call) if call else "compiled in",
+        error(off["losses"]),
+        error(off["parameters"]),
+    )
+
+
+def _programs(results: Path) -> Iterator[tuple[dict[str, Any], Sequence[str]]]:
+    """Yield the environment and the row of each program."""
+    lstm = results / "lstm.json"
+    if lstm.exists():
+        record = json.loads(lstm.read_text())
+        for name, run in record["programs"].items():
+            yield record["environment"], _swapped(f"LSTM, {name}", run["steps"], run, "call")
+    for name, title in SWAPPED.items():
+        path = results / f"{name}.json"
+        if path.exists():
+            run = json.loads(path.read_text())
+            call = "clipping_seconds" if run["given"]["called"] else None
+            yield run["environment"], _swapped(title, run["given"]["steps"], run, call)
+
+
 def trainings(results: Path) -> Iterator[str]:
     """Write the parts of docs/performance.md whose results are there."""
     in_step = results / "in_step.json"
@@ -99,3 +144,11 @@ def trainings(results: Path) -> Iterator[str]:
         names = "client, steps, a step, in PyTorch's, in fastclip's, gain (all rounds), by PyTorch's norm, by its own"
         yield _table(names.split(", "), (_client(run) for run in found))
         yield _machine(found[0]["environment"])
+    others = list(_programs(results))
+    if others:
+        yield _SWAPPED
+        yield _table(
+            ("client", "steps", "a step", "gain", "in clipping", "losses off", "parameters off"),
+            (row for _, row in others),
+        )
+        yield _machine(others[0][0])

@@ -136,7 +136,7 @@ def main(client: ModuleType) -> None:
             "client": Path(client.__file__ or "").stem,
             "environment": environment(["fastclip"]),
             "packages": {name: metadata.version(name) for name in client.PACKAGES},
-            "given": {"steps": given.steps},
+            "given": {"steps": given.steps, "called": client.CALLED},
             "runs": {
                 way: [{"seconds": r.seconds, "clipping_seconds": sum(r.calls), "score": r.run.score} for r in runs]
                 for way, runs in found.items()

@@ -34,8 +34,8 @@ it makes them, a step and as a part of the whole. *By PyTorch's norm*: whether a
 bits when fastclip scales by the norm that PyTorch finds; *by its own*: how far the losses are off.
 """
 
-_SWAPPED = """The same of other libraries: an LSTM on digits in TensorFlow and Keras, and whole loops of Flower, thinc and
-optax, with their own clipping and under `fastclip.patch`. Gains are of rounds, their median and range; what is
+_SWAPPED = """The same of other libraries: an LSTM on digits in TensorFlow and Keras, and whole loops of Flower, thinc
+and optax, with their own clipping and under `fastclip.patch`. Gains are of rounds, their median and range; what is
 compiled into a program has no time of its own. *Off*: how far losses, and parameters as one vector, are from the stock
 ones.
 """

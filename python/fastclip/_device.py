@@ -233,8 +233,9 @@ def _from_dlpack(cp: Any, function: str, name: str, value: Any, write: bool) -> 
     from fastclip import _dlpack
 
     try:
-        # DLPack's numbers: 1 for CUDA's default stream, whose handle is 0
-        tensor = _dlpack.read(value, cp.cuda.get_current_stream().ptr or 1)
+        # on its own device; DLPack's numbers: 1 for CUDA's default stream, whose handle is 0
+        stream = cp.cuda.get_current_stream(int(value.__dlpack_device__()[1]))
+        tensor = _dlpack.read(value, stream.ptr or 1)
     except MemoryError:
         raise
     except Exception as error:  # whatever a producer raises

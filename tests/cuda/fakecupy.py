@@ -132,6 +132,7 @@ class _Device:
 class _Stream:
     def __init__(self, ptr=0):
         self.ptr = ptr
+        self.capturing = False
         self._before = []
 
     def __enter__(self):
@@ -140,6 +141,12 @@ class _Stream:
 
     def __exit__(self, *_):
         cuda.stream = self._before.pop()
+
+    def is_capturing(self):
+        return self.capturing
+
+    def synchronize(self):
+        cuda.synchronizations += 1
 
     def wait_event(self, event):
         cuda.waits.append((self.ptr, event.stream))
@@ -187,7 +194,8 @@ class _Cuda:
         self.seed, self.workers, self.multiprocessors = 0, 1, 2
         self.stream = _Stream()
 
-    def get_current_stream(self):
+    def get_current_stream(self, device=-1):
+        assert device in (-1, 0)
         return self.stream
 
     def alloc_pinned_memory(self, size):

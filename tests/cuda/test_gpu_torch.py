@@ -33,6 +33,22 @@ def on_gpu(given):
     return given
 
 
+def assert_as_by_torch(given, again):
+    """The same bits, of gradients of one dtype.
+
+    Of several, PyTorch multiplies by a tensor of the norm's dtype, which its CUDA kernels may load in each gradient's
+    own (its CPU kernels don't): half an eps, and one of both products' roundings. A coefficient that vanishes in f16
+    makes products that vanish, too.
+    """
+    if len({p.grad.dtype for p in given}) == 1:
+        assert bits(given) == bits(again)
+        return
+    for p, q in zip(given, again, strict=True):
+        kind = torch.finfo(q.grad.dtype)
+        ours, theirs = p.grad.double(), q.grad.double()
+        assert (ours - theirs).abs().le(1.5 * kind.eps * theirs.abs() + kind.smallest_normal * kind.eps).all()
+
+
 @pytest.fixture(autouse=True)
 def served(monkeypatch):
     """Calls of PyTorch's own functions are mistakes here."""
@@ -52,7 +68,7 @@ def test_gradients_are_clipped_as_by_torch_with_that_norm(kind, factor):
     assert (norm.device, norm.dtype) == (given[0].device, stock._get_total_norm([p.grad for p in again]).dtype)
     assert abs(norm.item() / true - 1) <= 2.0**-23 + float(torch.finfo(norm.dtype).eps)
     stock._clip_grads_with_norm_(again, true * factor, norm)
-    assert bits(given) == bits(again)
+    assert_as_by_torch(given, again)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -61,7 +77,7 @@ def test_a_norm_that_is_known(dtype):
     total = torch.tensor(17.3, dtype=dtype, device="cuda")
     ours.clip_grads_with_norm_(given, 0.7, total)
     stock._clip_grads_with_norm_(again, 0.7, total)
-    assert bits(given) == bits(again)
+    assert_as_by_torch(given, again)
 
 
 def test_values():

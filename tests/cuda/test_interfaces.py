@@ -106,6 +106,13 @@ def test_dlpack_on_another_stream_with_strides_and_an_offset(cp):
     assert lender.asked == [{"stream": 4711, "max_version": (1, 0)}]
 
 
+def test_the_stream_is_that_of_the_arrays_device(cp, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cp.cuda, "get_current_stream", lambda device=-1: asked.append(device) or cp.cuda.stream)
+    fastclip.global_norm([lent(np.ones(4, F32), device_id=3)])
+    assert asked[0] == 0  # as __dlpack_device__ says, before there is a capsule
+
+
 def test_dlpack_without_strides_and_without_dimensions(cp):
     a = np.full((2, 3), 2.0, F32)
     fastclip.clip_by_value_([lent(a, strides=None)], 0.0, 1.0)

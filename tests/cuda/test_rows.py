@@ -10,6 +10,7 @@ from dtypes import BF16, DTYPES, F16, F32, F64
 
 import fastclip
 import fastclip.cuda
+from fastclip._backends.cuda import chunks, plan
 
 #: the kernels and their blocks by the bytes of a row, around what each holds
 LENGTHS = {
@@ -135,6 +136,13 @@ def test_a_known_batch_is_clipped_and_added_without_an_upload(cp):
     before = cp.cuda.uploads, cp.cuda.allocations
     fastclip.cuda.clip_and_sum(on_gpu, 1.0)
     assert (cp.cuda.uploads, cp.cuda.allocations) == (before[0], before[1] + 2)  # the sums, the norms
+
+
+def test_rows_beyond_what_the_kernels_count():
+    fits = plan.fits_registers
+    assert fits(chunks.Form(2, 4, 16384, (), False, ((1 << 31, 65536),)))
+    assert not fits(chunks.Form(2, 4, 1, (), False, (((1 << 31) + 1, 4),)))
+    assert not fits(chunks.Form(0, 2, 1 << 32, (), False, ((1, 0),)))  # its length has no place in 32 bits
 
 
 def test_columns_of_too_large_a_table_are_refused(cp, monkeypatch):

@@ -162,6 +162,19 @@ def test_without_cupy_torch_serves(gpu, monkeypatch):
     assert _cuda._unusable
 
 
+def test_when_memory_is_short_torch_serves_this_once(gpu, monkeypatch):
+    def full(*_):
+        raise MemoryError
+
+    p = parameter(torch.tensor([3.0, 4.0, 0.0, 0.0, 0.0]))
+    with monkeypatch.context() as short:
+        short.setattr(gpu, "zeros", full)
+        assert ours.clip_grad_norm_(p, 10.0).item() == 5.0
+        assert launched(gpu) == []
+    assert ours.clip_grad_norm_(p, 10.0).item() == 5.0
+    assert launched(gpu) == ["norm_list", "scale"]
+
+
 def test_while_a_graph_is_captured_torch_serves(gpu, monkeypatch):
     monkeypatch.setattr(_cuda, "_capturing", lambda: True)
     p = parameter(torch.tensor([3.0, 4.0]))

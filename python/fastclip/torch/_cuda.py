@@ -36,6 +36,8 @@ def _read(items: list[Any], gradients: bool) -> Any:
     signature, addresses, device, stream, tensors = found
     try:
         return gpu().tensor_list(signature, device, stream), addresses, tensors
+    except MemoryError:  # CuPy's, too: the next call may find some
+        return NotImplemented
     except Exception:  # whatever a broken CuPy raises
         _unusable = True
         return NotImplemented

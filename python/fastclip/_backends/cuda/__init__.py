@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from fastclip._backends.cuda import chunks, layout, records, statistics
 from fastclip._backends.cuda.chunks import Form
-from fastclip._backends.cuda.plan import ROUNDS, Plan, bounds, launch_rows, plan_for
+from fastclip._backends.cuda.plan import (
+    ROUNDS,
+    Plan,
+    bounds,
+    fits_registers,
+    launch_rows,
+    plan_for,
+    stream_key,
+)
 from fastclip._backends.cuda.tensors import TensorList, tensor_list
 from fastclip._device import DTYPES, DeviceArray, cupy, fetch, numpy_dtype
 from fastclip._known import Known
@@ -72,25 +80,27 @@ class Cuda:
         form = layout.rows(array, axes)
         if 0 in array.shape:
             return
-        if (runs := math.prod(array.shape) // form.run) > MOST_RUNS and (form.outer or len(form.rows or ()) > 1):
+        short = fits_registers(form)
+        if (runs := math.prod(array.shape) // form.run) > MOST_RUNS and not short:
             raise ValueError(
                 f"clip_by_norm_, clip_rows_: the rows are {runs} runs of {form.run} adjacent elements, each with an "
                 f"entry in a table (at most {MOST_RUNS}); pass a contiguous copy whose last axes are those of the norm."
             )
-        if form.outer or form.rows is None or len(form.rows) > 1 or not self._clip_short_rows(array, form, limit, rule):
+        if short:
+            self._clip_short_rows(array, form, limit, rule)
+        else:
             self._clip_groups([array], (form,), limit, rule)
 
-    def _clip_short_rows(self, array: DeviceArray, form: Form, limit: float, rule: Rule) -> bool:
+    def _clip_short_rows(self, array: DeviceArray, form: Form, limit: float, rule: Rule) -> None:
         cp = cupy()
         rows = np.zeros((), records.ROWS)
         ((rows["rows"], rows["step"]),) = form.rows or ((1, 0),)
         rows["data"], rows["count"], rows["dtype"] = array.pointer, form.run, array.dtype
         request = _request(limit, rule, 0)
         request["round"] = ROUNDS[array.dtype]
+        self._calls += 1
         with self._ordered([array]):
-            done = launch_rows(cp, array.device, rows, form.run * form.size, request)
-        self._calls += done
-        return done
+            launch_rows(cp, array.device, rows, form.run * form.size, request)
 
     def _clip_groups(self, arrays: list[DeviceArray], forms: tuple[Form, ...], limit: float, rule: Rule) -> None:
         with self._bound(arrays, "each", forms) as (_, plan):
@@ -109,7 +119,7 @@ class Cuda:
             request["each"] = 1
             plan.norm(request)
             if sums is not None:
-                adding = plan_for(cp, forms, "sum", arrays[0].device, cp.cuda.get_current_stream().ptr)
+                adding = plan_for(cp, forms, "sum", arrays[0].device, cp.cuda.get_current_stream())
                 with adding.lock:
                     adding.bind(arrays)
                     adding.weighted_sum(plan.verdicts, sums.data.ptr, examples)
@@ -166,7 +176,8 @@ class Cuda:
 
     def fetch(self, array: DeviceArray) -> NDArray[Any]:
         """Wait for an array and copy it to the CPU."""
-        with cupy().cuda.Device(array.device):
+        with self._ordered([array]) as (_, stream):
+            stream.synchronize()
             return fetch(array)
 
     @contextlib.contextmanager
@@ -177,10 +188,11 @@ class Cuda:
         self._calls += 1
         with self._ordered(arrays) as (cp, stream):
             plans = arrays.plans if isinstance(arrays, Known) and forms is None else {}
-            plan = plans.get((what, stream.ptr))
-            if plan is None:
-                plan = plan_for(cp, forms or layout.forms(arrays), what, arrays[0].device, stream.ptr)
-                plans[what, stream.ptr] = plan
+            key = what, stream_key(stream.ptr)
+            plan = plans.get(key)
+            if plan is None or not plan.serves(stream):
+                plan = plan_for(cp, forms or layout.forms(arrays), what, arrays[0].device, stream)
+                plans[key] = plan
             with plan.lock:
                 plan.bind(arrays)
                 yield cp, plan

@@ -30,6 +30,7 @@ class Plan:
     """
 
     def __init__(self, cp: Any, forms: tuple[Form, ...], what: str, device: int) -> None:
+        _refuse_capture(cp)
         self.lock = threading.Lock()
         self._cp, self._device = cp, device
         self._kernels: dict[str, Any] = {}
@@ -63,7 +64,7 @@ class Plan:
         if not by_row:
             self._argument["groups"] = 0
         self._argument["chunk_count"], self._argument["lane_count"] = chunk_count, lane_count
-        self._addresses = b""
+        self._addresses, self._in_graph = b"", False
         self._bound: Known | None = None
         self._pinned: list[tuple[Any, Any]] = []
         self._uploads = 0
@@ -71,6 +72,10 @@ class Plan:
         by_chunks = -(-chunk_count // chunks.WARPS)
         self._grid = max(1, min(blocks, by_chunks))
         self._norm_grid = self._grid if each else max(1, min(blocks, lane_count))
+
+    def serves(self, stream: Any) -> bool:
+        """Tell whether a call may use the plan: what is in a graph is left to graphs, which have its addresses."""
+        return not self._in_graph or bool(stream.is_capturing())
 
     def _room(self, count: int, dtype: np.dtype[Any]) -> Any:
         return self._cp.zeros(max(count, 1) * dtype.itemsize, np.uint8)
@@ -81,10 +86,12 @@ class Plan:
 
     def bind(self, arrays: list[DeviceArray]) -> None:
         """Put the arrays' addresses on the device, on the current stream, if others are there."""
-        if self._bound is arrays:
-            return
-        self.bind_addresses(np.array([a.pointer for a in arrays], np.uint64).tobytes())
-        self._bound = arrays if isinstance(arrays, Known) else None
+        if self._bound is not arrays:
+            self.bind_addresses(np.array([a.pointer for a in arrays], np.uint64).tobytes())
+            self._bound = arrays if isinstance(arrays, Known) else None
+        if not self._in_graph and self._cp.cuda.get_current_stream().is_capturing():
+            self._in_graph = True
+            _in_graphs.append(self)
 
     def bind_addresses(self, addresses: bytes) -> None:
         """Do the same with the addresses themselves, 8 bytes each."""
@@ -96,6 +103,7 @@ class Plan:
     def _copy(self, addresses: bytes) -> None:
         """Copy through pinned memory, so that nobody waits; what is written there again has been copied before."""
         cp, size = self._cp, len(addresses)
+        _refuse_capture(cp)
         if len(self._pinned) < PINNED:
             self._pinned.append((cp.cuda.alloc_pinned_memory(size), cp.cuda.Event(disable_timing=True)))
         memory, copied = self._pinned[self._uploads % PINNED]
@@ -171,15 +179,22 @@ ROW_KERNELS = (
 )
 
 
-def launch_rows(cp: Any, device: int, rows: NDArray[Any], size: int, request: NDArray[Any]) -> bool:
-    """Clip rows of `size` bytes that fit into registers; False if these don't."""
-    kernel = next((k for k in ROW_KERNELS if size <= k.most), None)
-    if kernel is None:
-        return False
+MOST_ROWS = 1 << 31  # the kernels count rows in 32 bits, and step beyond the last one
+
+
+def fits_registers(form: Form) -> bool:
+    """Tell whether the kernels for short rows take such rows: each in one piece, all at one distance."""
+    rows = form.rows or ()
+    short = form.run * form.size <= ROW_KERNELS[-1].most
+    return short and not form.outer and len(rows) == 1 and rows[0][0] <= MOST_ROWS
+
+
+def launch_rows(cp: Any, device: int, rows: NDArray[Any], size: int, request: NDArray[Any]) -> None:
+    """Clip rows of `size` bytes that fit into registers."""
+    kernel = next(k for k in ROW_KERNELS if size <= k.most)
     blocks = kernel.blocks * modules.multiprocessors(cp, device)
     grid = max(1, min(blocks, -(-int(rows["rows"]) // kernel.rows)))
     modules.kernel(cp, kernel.name, device)((grid,), (kernel.block,), (rows, request))
-    return True
 
 
 def bounds(lo: float, hi: float) -> list[NDArray[Any]]:
@@ -191,21 +206,38 @@ def bounds(lo: float, hi: float) -> list[NDArray[Any]]:
 
 KEPT = 64
 _plans: OrderedDict[Any, Plan] = OrderedDict()
+_in_graphs: list[Plan] = []  # for good: nobody says when the last graph with their tables' addresses is gone
 _lock = threading.Lock()
 
 
-def plan_for(cp: Any, forms: tuple[Form, ...], what: str, device: int, stream: int) -> Plan:
+def _refuse_capture(cp: Any) -> None:
+    """Raise if a graph is being captured: its launch would fill tables, from memory that is others' by then."""
+    if cp.cuda.get_current_stream().is_capturing():
+        raise RuntimeError(
+            "fastclip: these arrays come for the first time, or others came since, on a stream that captures a CUDA "
+            "graph; make the same call with the same arrays on that stream once before the capture begins."
+        )
+
+
+def stream_key(stream: int) -> tuple[int, int]:
+    """Tell streams apart: CUDA's handle of the per-thread default stream, 2, is another stream in each thread."""
+    return stream, threading.get_ident() if stream == 2 else 0
+
+
+def plan_for(cp: Any, forms: tuple[Form, ...], what: str, device: int, stream: Any) -> Plan:
     """Find the plan of a list or make it. Streams don't share one, since they would share its partial sums."""
-    key = (id(cp), forms, what, device, stream)
-    plan: Plan = recall(_plans, key, lambda: Plan(cp, forms, what, device))
+    key = (id(cp), forms, what, device, stream_key(stream.ptr))
+    plan: Plan = recall(_plans, key, lambda: Plan(cp, forms, what, device), lambda plan: plan.serves(stream))
     return plan
 
 
-def recall(kept: OrderedDict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
-    """Return what is kept under a key, or make it; what has not been asked for the longest goes."""
+def recall(
+    kept: OrderedDict[Any, Any], key: Any, make: Callable[[], Any], serves: Callable[[Any], bool] = lambda _: True
+) -> Any:
+    """Return what is kept under a key if it serves, or make it; what has not been asked for the longest goes."""
     with _lock:
         found = kept.get(key)
-        if found is None:
+        if found is None or not serves(found):
             found = kept[key] = make()
             if len(kept) > KEPT:
                 kept.popitem(last=False)

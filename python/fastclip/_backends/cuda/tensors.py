@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastclip._backends.cuda import records
 from fastclip._backends.cuda.chunks import Form
-from fastclip._backends.cuda.plan import Plan, bounds, recall
+from fastclip._backends.cuda.plan import Plan, bounds, recall, stream_key
 from fastclip._device import DTYPES, SIZES, cupy
 from fastclip._rules import POLICIES
 
@@ -101,6 +101,6 @@ _lists: OrderedDict[Any, TensorList] = OrderedDict()
 def tensor_list(signature: bytes, device: int, stream: int) -> TensorList:
     """Find what is kept of a list, or make it: memory is allocated, and kernels are compiled."""
     cp = cupy()
-    key = (id(cp), signature, device, stream)
+    key = (id(cp), signature, device, stream_key(stream))
     found: TensorList = recall(_lists, key, lambda: TensorList(cp, signature, device, stream))
     return found

@@ -91,6 +91,32 @@ MUTANTS = {
         tests=f"{_OTHER}a_finite_norm_beyond_f64_is_not_an_element_that_is_not",
     ),
     "the policy not asked": Mutant("request.policy == Policy::skip", "false", tests=f"{_OTHER}nan_and_infinity"),
+    # rows, and sums over examples
+    "a verdict that is read before it is there": Mutant(
+        "request.round);\n        __syncthreads();",
+        "request.round);",
+        tests="test_rows.py::test_the_bits_of_rows_depend_on_the_rows_alone",
+    ),
+    "vectors of a row out of range, left out": Mutant(
+        "missed >> k; ++k)", "missed >> k && false; ++k)", tests="test_rows.py::test_rows_out_of_range_and_not_finite"
+    ),
+    "a row's first elements not written": Mutant(
+        "if (share.head) change_element<D>(share.head, op);", "", tests="test_rows.py::test_rows_at_any_address"
+    ),
+    "rows of another block": Mutant(
+        "row += gridDim.x * kAtOnce", "row += gridDim.x", tests="test_rows.py::test_rows_at_any_address"
+    ),
+    "the first example's coefficient for all": Mutant(
+        "verdicts[b].by);", "verdicts[0].by);", tests="test_rows.py::test_examples"
+    ),
+    "vectors of examples at any distance": Mutant(
+        "(i64)out | step) &", "(i64)out) &", "memory", "test_rows.py::test_sums_of_examples_in_vectors_and_out_of_line"
+    ),
+    "elements behind the vectors not added": Mutant(
+        "i = vectors * kPerVector<D> + lane; i < count;",
+        "i = vectors * kPerVector<D> + lane; i < vectors;",
+        tests="test_rows.py::test_sums_of_examples_in_vectors_and_out_of_line",
+    ),
     # PyTorch's rule
     "PyTorch's coefficient in f64": Mutant(
         "if (D == kF64 || (", "if (true || (", tests="test_torch.py::test_a_norm_that_is_known_is_read_on_the_device"

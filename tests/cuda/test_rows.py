@@ -84,8 +84,9 @@ def test_rows_out_of_range_and_not_finite(cp):
     assert (got[3, :599] == 0.0).all()
 
 
-def test_the_bits_of_rows_depend_on_the_rows_alone(cp):
-    x = batch(20, 1000, BF16)
+@pytest.mark.parametrize("count", [1000, 2100])  # a warp for a row, a block
+def test_the_bits_of_rows_depend_on_the_rows_alone(cp, count):
+    x = batch(20, count, BF16)
     seen = set()
     for cp.cuda.seed, cp.cuda.workers, cp.cuda.multiprocessors in ((0, 1, 1), (1, 1, 8), (5, 2, 2)):
         y = cp.asarray(x)

@@ -4,8 +4,8 @@
     python benchmarks/bench_cuda.py --json benchmarks/results/cuda.json
     python benchmarks/bench_cuda.py --dry-run      # the same calls over a fake CuPy: nothing is timed
 
-Times are those of events on the device, contestants in turn, medians of rounds. What a bar asks for is a ratio of two
-medians of one run.
+Times are those between two events on the device, contestants in turn, medians of rounds: where a call launches more
+slowly than the device works, they are its launches'. What a bar asks for is a ratio of two medians of one run.
 """
 
 import argparse
@@ -196,6 +196,8 @@ def main():
     import cupy as cp
 
     results = run(cp, arguments.dry_run)
+    if not arguments.dry_run:
+        results["device"] = cp.cuda.runtime.getDeviceProperties(cp.cuda.Device().id)["name"].decode()
     text = json.dumps(results, indent=1)
     if arguments.json:
         arguments.json.write_text(text + "\n")

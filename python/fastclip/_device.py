@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any, NamedTuple, NoReturn
 
@@ -34,12 +35,14 @@ def is_on_gpu(value: Any) -> bool:
     """Tell whether `value` lends memory of a CUDA device."""
     if isinstance(value, (np.ndarray, np.generic, memoryview, type)):
         return False
-    try:
+    # PyTorch's tensors have both attributes wherever they are, and the first raises if a gradient is asked for.
+    with contextlib.suppress(Exception):
         if hasattr(value, "__cuda_array_interface__"):
             return True
+    try:
         return hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) in _CUDA
-    except Exception:  # whatever a foreign property raises: the readers below say it with the entry's name
-        return hasattr(type(value), "__cuda_array_interface__")
+    except Exception:  # whatever a foreign method raises: the reader says it with the entry's name
+        return False
 
 
 def cupy() -> Any:

@@ -208,7 +208,7 @@ void check_engine(const KernelTable& table) {
         for (std::int64_t i = 0; i < kCount; ++i) x[i] = number<E>(2, static_cast<std::uint64_t>(i));
         list.push_back({memory.back().data(), kCount, nullptr, dtype, false});
     };
-#define FASTCLIP_APPEND(tag, type, bits) append(type{}, DType::tag);
+#define FASTCLIP_APPEND(tag, type, bits, largest) append(type{}, DType::tag);
     FASTCLIP_DTYPES(FASTCLIP_APPEND)
 #undef FASTCLIP_APPEND
     mix(digest("engine norm"), bits(norm_list(list)));
@@ -242,7 +242,7 @@ int main(int argc, char** argv) {
     spoil_fpu();
     {
         FpuGuard fpu;
-#define FASTCLIP_CHECK(tag, type, bits) Checks<type>((*table)[DType::tag]).all();
+#define FASTCLIP_CHECK(tag, type, bits, largest) Checks<type>((*table)[DType::tag]).all();
         FASTCLIP_DTYPES(FASTCLIP_CHECK)
 #undef FASTCLIP_CHECK
         check_copy(*table);

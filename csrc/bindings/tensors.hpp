@@ -34,8 +34,7 @@ class Tensors {
     explicit Tensors(std::int32_t device_type = kCpu) : device_type_(device_type) {}
 
     // False, with nothing to clean up, if anything is not plain: another type than those registered (where none is,
-    // NumPy's arrays stand for tensors), device, dtype, or
-    // memory that two tensors share in part. Of owners that are
+    // NumPy's arrays stand for tensors), device, dtype, or memory that two tensors share in part. Of owners that are
     // listed twice the first counts; those whose `grad` is None are skipped.
     bool add(PyObject* list, bool gradients);
 

@@ -9,6 +9,7 @@ from tensorflow.python.ops import clip_ops
 
 import fastclip
 import fastclip.tensorflow as ours
+from fastclip.tensorflow import _tensors
 
 tf.get_logger().setLevel("ERROR")  # of deprecated functions
 
@@ -25,6 +26,13 @@ CALLS = {
     "global_norm": lambda f, t: f([t]),
 }
 EACH_CALL = pytest.mark.parametrize("name", CALLS)
+
+
+CAPSULES = _tensors.CAPSULES[2:]
+
+
+def register(*functions):
+    fastclip._core.register_eager_type(*_tensors.CAPSULES[:2], *functions)
 
 
 def mine(name, t):

@@ -1,37 +1,61 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// TensorFlow's eager tensors, by the two functions with which it exchanges DLPack capsules: 0.35 us to read one and 0.5
-// to make one, where tf.constant takes 10. Nothing of TensorFlow is needed to build this.
+// TensorFlow's eager tensors, read and made by functions that TensorFlow has and its adapter hands over: nothing of
+// TensorFlow is needed to build this.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
+#include <memory>
 #include <vector>
 
-#include "bindings/dlpack.hpp"
 #include "core/buffer.hpp"
 
 namespace fastclip {
 
-// From now on tensors of exactly this type are read by `to_capsule(tensor)` and made by `from_capsule(capsule,
-// context)`. `type_number(tensor)` is asked first, for one of these: of strings and resources TensorFlow makes no
-// capsule, it aborts the process.
-void register_eager_type(pybind11::handle type, pybind11::handle type_number, std::vector<long> numbers,
-                         pybind11::handle to_capsule, pybind11::handle from_capsule);
+// How eager tensors of one type are read and made.
+class EagerExchange {
+  public:
+    virtual ~EagerExchange() = default;
 
-// Eager tensors in the CPU's memory. They are immutable and the capsules keep them, so the GIL may be released.
+    // The buffer of a tensor in the CPU's memory and what keeps it; nothing, and no Python error, if it is none of
+    // ours.
+    virtual pybind11::object read(PyObject* tensor, Buffer& buffer) const = 0;
+
+    enum class Shape { same, none };
+    // A tensor over a block that holds a buffer, where the one that was read is, and of its shape or of no dimensions.
+    // The block is the tensor's from then on; it is released if there is an error.
+    virtual pybind11::object make(const Buffer& block, PyObject* read, Shape shape, PyObject* context) const = 0;
+};
+
+// By TensorFlow's functions for DLPack's capsules: 0.37 us to read a tensor and 0.47 to make one, where tf.constant
+// takes 10. `type_number(tensor)` is asked first, for one of these: of strings and resources TensorFlow makes no
+// capsule, it aborts the process. The place of a number is its dtype's. New tensors lie on CPU:0.
+std::unique_ptr<EagerExchange> exchange_capsules(pybind11::handle type_number, const std::vector<long>& numbers,
+                                                 pybind11::handle to_capsule, pybind11::handle from_capsule);
+
+// By its C functions: 0.04 us and 0.35. The addresses are those of eager_handles.cpp's `Functions`, in their order.
+std::unique_ptr<EagerExchange> exchange_handles(const std::vector<long>& numbers,
+                                                const std::vector<std::size_t>& addresses);
+
+// From now on tensors of exactly this type are exchanged so.
+void register_eager_type(pybind11::handle type, std::unique_ptr<EagerExchange> exchange);
+
+// Eager tensors in the CPU's memory. They are immutable and kept, so the GIL may be released.
 class EagerTensors {
   public:
     // A list or tuple; None entries are skipped. False, with nothing to clean up, if an entry is no tensor of the
     // registered type, or of another device or dtype.
     bool add(pybind11::handle items);
 
+    // A tensor of no dimensions, where the first one is.
+    pybind11::object make_scalar(double value, DType dtype, pybind11::handle context) const;
+
     std::vector<Buffer> buffers;
 
   private:
     friend class Results;
-    std::vector<pybind11::object> capsules_;  // which keep the memory
-    std::vector<const DLTensor*> tensors_;
-    std::vector<int> places_;  // of each entry: its buffer, or -1 for None
+    std::vector<pybind11::object> kept_;  // of each buffer: what was read
+    std::vector<int> places_;             // of each entry: its buffer, or -1 for None
 };
 
 // Room for results of the same shapes and dtypes, in recycled blocks aligned to 64 bytes: TensorFlow aborts the process
@@ -50,9 +74,7 @@ class Results {
 
   private:
     const EagerTensors& like_;
-    std::vector<DLManagedTensor*> made_;
+    std::size_t given_ = 0;  // so many of the blocks are tensors'
 };
-
-pybind11::object make_eager_scalar(double value, DType dtype, pybind11::handle context);
 
 }  // namespace fastclip

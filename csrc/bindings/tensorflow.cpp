@@ -20,7 +20,7 @@ namespace {
 
 py::object not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotImplemented); }
 
-// The capsules hold the memory, so that the GIL may go.
+// The tensors hold the memory, so that the GIL may go.
 template <class F>
 void compute(const EagerTensors& list, F&& f) {
     if (gil_for(total_bytes(list.buffers)) == Gil::keep) return f();
@@ -69,7 +69,7 @@ py::object py_eager_norm(py::handle items, py::handle context) {
     EagerTensors list;
     if (!gather(list, items)) return not_implemented();
     const double norm = norm_of(list);
-    return make_eager_scalar(norm, common_dtype(list), context);
+    return list.make_scalar(norm, common_dtype(list), context);
 }
 
 // (results, norm). `counted`, where it is not None, are the tensors whose norm counts instead.
@@ -79,7 +79,7 @@ py::object py_eager_clip(py::handle items, py::handle counted, double limit, py:
     const EagerTensors& measured = counted.is_none() ? list : others;
     const DType dtype = common_dtype(list);
     const double norm = norm_of(measured);
-    py::object scalar = make_eager_scalar(norm, dtype, context);
+    py::object scalar = list.make_scalar(norm, dtype, context);
     if (std::isinf(norm) && counted.is_none() && limit >= 0.0 && !any_nonfinite(list)) {  // beyond f64
         const Request request = {{2.0}, limit, Nonfinite::nan, {}};
         return py::make_tuple(
@@ -120,10 +120,16 @@ py::object py_eager_clamp(py::handle item, double lo, double hi, py::handle cont
     return made[py::int_(0)];
 }
 
+void py_register_eager_type(py::handle type, const std::vector<long>& numbers, py::handle type_number,
+                            py::handle to_capsule, py::handle from_capsule, const std::vector<std::size_t>& addresses) {
+    register_eager_type(type, addresses.empty() ? exchange_capsules(type_number, numbers, to_capsule, from_capsule)
+                                                : exchange_handles(numbers, addresses));
+}
+
 }  // namespace
 
 void bind_tensorflow(py::module_& m) {
-    m.def("register_eager_type", &register_eager_type);
+    m.def("register_eager_type", &py_register_eager_type);
     m.def("eager_norm", &py_eager_norm);
     m.def("eager_clip", &py_eager_clip);
     m.def("eager_scale", &py_eager_scale);

@@ -30,3 +30,17 @@ def one_thread_for_torch():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["C functions", "capsules"])
+def exchange(request):
+    """How TensorFlow's tensors are read and made; by capsules where a TensorFlow lacks the functions."""
+    from tensorflowcases import CAPSULES, register
+
+    from fastclip.tensorflow._c_functions import NAMES, c_functions
+
+    addresses = c_functions()
+    assert len(addresses) == len(NAMES)
+    register(*CAPSULES, addresses if request.param == "C functions" else [])
+    yield
+    register(*CAPSULES, addresses)

@@ -11,6 +11,8 @@ from tensorflowcases import EACH_CALL, F32, F64, STOCK, mine, served, tensors, t
 
 import fastclip.tensorflow as ours
 
+pytestmark = pytest.mark.usefixtures("exchange")
+
 
 def outcome(call, name, t):
     """What a call returns, or the kind of its error."""

@@ -1,19 +1,37 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Memory behind eager tensors: who reads it, whose the results' is, and when it goes."""
 
+import ctypes
 import gc
+import subprocess
 import sys
 import threading
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflowcases import BF16, DTYPES, EACH_CALL, F32, NAMES, address, bits, mine, served, tensors, theirs
+from tensorflowcases import (
+    BF16,
+    CAPSULES,
+    DTYPES,
+    EACH_CALL,
+    F32,
+    NAMES,
+    address,
+    bits,
+    mine,
+    register,
+    served,
+    tensors,
+    theirs,
+)
 
 import fastclip
 import fastclip.tensorflow as ours
-from fastclip.tensorflow import _tensors
+from fastclip.tensorflow import _c_functions, _tensors
+from fastclip.tensorflow._c_functions import c_functions
 
+pytestmark = pytest.mark.usefixtures("exchange")
 LARGE = 1 << 22  # elements: 16 MB of f32, for which the GIL is released and blocks are recycled
 
 
@@ -155,26 +173,63 @@ def test_what_the_native_verbs_do_not_take():
 
 def test_a_tensor_that_can_not_be_made_frees_all_results():
     made = []
+    number, to_capsule, from_capsule = CAPSULES
 
     def fail_at_the_second(capsule, context):
         if made:
             raise MemoryError("no more")
-        made.append(_tensors.FUNCTIONS[-1](capsule, context))
+        made.append(from_capsule(capsule, context))
         return made[0]
 
     given = [tf.ones([LARGE])] * 3
     fastclip.set_recycling(0)
     fastclip.set_recycling(1 << 30)
-    fastclip._core.register_eager_type(*_tensors.FUNCTIONS[:-1], fail_at_the_second)
-    try:
-        with pytest.raises(MemoryError, match="no more"):
-            fastclip._core.eager_scale(given, 9.0, 2, 1.0, _tensors.context())
-    finally:
-        fastclip._core.register_eager_type(*_tensors.FUNCTIONS)
+    register(number, to_capsule, fail_at_the_second, [])
+    with pytest.raises(MemoryError, match="no more"):
+        fastclip._core.eager_scale(given, 9.0, 2, 1.0, _tensors.context())
     assert len(made) == 1
     assert fastclip.show_config()["recycling"]["kept"] >= 2 * 4 * LARGE
     made.clear()
     assert fastclip.show_config()["recycling"]["kept"] >= 3 * 4 * LARGE
+
+
+def test_a_handle_that_can_not_be_made_frees_all_results():
+    class Named:  # a capsule of another kind
+        capsule = ctypes.pythonapi.PyCapsule_New
+        capsule.restype, capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+        made = capsule(1, b"other", None)
+
+    fastclip.set_recycling(0)
+    fastclip.set_recycling(1 << 30)
+    register(*CAPSULES, c_functions())
+    with pytest.raises(ValueError, match="incorrect name"):
+        fastclip._core.eager_scale([tf.ones([LARGE])] * 3, 9.0, 2, 1.0, Named.made)
+    assert fastclip.show_config()["recycling"]["kept"] >= 3 * 4 * LARGE
+
+
+def test_another_tensorflow_has_other_functions(monkeypatch):
+    """Capsules serve then."""
+    assert c_functions("no_such_library.so") == []
+    monkeypatch.setattr(_c_functions, "NAMES", (*_c_functions.NAMES[:-1], "TFE_OfAnotherVersion"))
+    assert c_functions() == []
+    with pytest.raises(ValueError, match="not all functions"):
+        register(*CAPSULES, c_functions("") or [1])
+
+
+def test_results_lie_where_the_tensors_are():
+    """On the second of two logical CPUs, as TensorFlow's would in its scope."""
+    script = """
+import tensorflow as tf
+cpu, two = tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, two)
+import fastclip.tensorflow
+with tf.device("CPU:1"):
+    there = tf.constant([3.0, 4.0])
+(a, b), norm = fastclip.tensorflow.clip_by_global_norm([there, tf.constant([12.0])], 1.0)
+print([t.device[-5:] for t in (there, a, norm, b)], round(float(tf.norm(a)), 6))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert run.stdout.split("\n")[0] == "['CPU:1', 'CPU:1', 'CPU:1', 'CPU:0'] 0.384615", run.stderr
 
 
 def test_without_native_code_tensorflow_does_it_all(monkeypatch):

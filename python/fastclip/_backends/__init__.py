@@ -74,12 +74,19 @@ class Backend(Protocol):
         """Return (signature, addresses, device, stream, tensors) of a list that is on one device of DLPack's type."""
 
     def register_eager_type(
-        self, kind: type, type_number: Any, numbers: list[int], to_capsule: Any, from_capsule: Any
+        self,
+        kind: type,
+        numbers: list[int],
+        type_number: Any,
+        to_capsule: Any,
+        from_capsule: Any,
+        addresses: list[int],
     ) -> bool:
         """Take TensorFlow's eager tensors, of exactly this type, in what follows; False if that can't be.
 
-        The functions tell the number of a tensor's dtype (those of fastclip's are `numbers`), make a DLPack capsule of
-        a tensor, and a tensor of a capsule and a `context`.
+        `numbers` are those of fastclip's dtypes. The functions tell the number of a tensor's dtype, make a DLPack
+        capsule of a tensor, and a tensor of a capsule and a `context`. They are not needed where the addresses of the
+        C functions that csrc/bindings/eager_handles.cpp names are known.
         """
 
     def eager_norm(self, items: Any, context: Any) -> Any:

@@ -39,11 +39,9 @@ class Native:
     eager_clamp = staticmethod(_core.eager_clamp)
     calls = staticmethod(_core.calls)
 
-    def register_eager_type(
-        self, kind: type, type_number: Any, numbers: list[int], to_capsule: Any, from_capsule: Any
-    ) -> bool:
+    def register_eager_type(self, kind: type, numbers: list[int], *functions: Any) -> bool:
         """Take eager tensors of exactly this type from now on."""
-        _core.register_eager_type(kind, type_number, numbers, to_capsule, from_capsule)
+        _core.register_eager_type(kind, numbers, *functions)
         return True
 
     def rule(self, record: Rule) -> _core.Rule:

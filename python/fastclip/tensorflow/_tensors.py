@@ -19,19 +19,20 @@ from tensorflow.python.framework import ops
 from tensorflow.python.framework.composite_tensor import CompositeTensor
 
 from fastclip._config import backend
+from fastclip.tensorflow._c_functions import c_functions
 
 EagerTensor = ops.EagerTensor
 DTYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)  # as csrc/core/dtype.hpp numbers them
 CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 
-FUNCTIONS = (
+CAPSULES = (
     EagerTensor,
-    EagerTensor._datatype_enum,
     [dtype.as_datatype_enum for dtype in DTYPES],
+    EagerTensor._datatype_enum,
     pywrap_tfe.TFE_ToDlpackCapsule,
     pywrap_tfe.TFE_FromDlpackCapsule,
 )
-NATIVE = backend.register_eager_type(*FUNCTIONS)
+NATIVE = backend.register_eager_type(*CAPSULES, c_functions())
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 

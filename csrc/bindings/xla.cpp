@@ -12,6 +12,7 @@
 #include "bindings/rules.hpp"
 #include "bindings/xla_ffi.hpp"
 #include "engine/ops.hpp"
+#include "engine/pages.hpp"
 #include "engine/plan.hpp"
 
 namespace py = pybind11;
@@ -82,7 +83,10 @@ struct Arguments {
             if (from[i].count != to[i].count || from[i].dtype != to[i].dtype) return false;
             in_place = in_place && from[i].data == to[i].data;
         }
-        if (in_place) to.clear();
+        if (in_place)
+            to.clear();
+        else
+            prefer_huge_pages(to);  // XLA's results are fresh memory more often than not
         return true;
     }
 };

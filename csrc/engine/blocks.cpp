@@ -8,9 +8,10 @@
 #include <map>
 #include <mutex>
 
+#include "engine/pages.hpp"
+
 #if !defined(_WIN32)
 #include <pthread.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #endif
 
@@ -19,9 +20,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t kKeepFrom = 64 << 10;  // smaller blocks are malloc's business, which recycles them itself
-constexpr std::int64_t kHugeFrom = 4 << 20;   // NumPy, too, asks for huge pages from here on
-constexpr std::int64_t kHugePage = 2 << 20;
+constexpr std::int64_t kKeepFrom = 64 << 10;    // smaller blocks are malloc's business, which recycles them itself
 constexpr std::int64_t kMostKept = 1ll << 30;   // and at most a 16th of the machine's memory
 constexpr auto kAge = std::chrono::seconds(5);  // what nobody wanted for so long goes back to the system
 
@@ -48,9 +47,7 @@ Header* make(std::int64_t bytes) {
     const auto first = reinterpret_cast<std::uintptr_t>(base) + sizeof(Header);
     const auto data = (first + static_cast<std::uintptr_t>(align) - 1) / static_cast<std::uintptr_t>(align) *
                       static_cast<std::uintptr_t>(align);
-#if defined(MADV_HUGEPAGE)
-    if (bytes >= kHugeFrom) madvise(reinterpret_cast<void*>(data), static_cast<std::size_t>(capacity), MADV_HUGEPAGE);
-#endif
+    prefer_huge_pages(reinterpret_cast<void*>(data), capacity);
     auto* header = reinterpret_cast<Header*>(data) - 1;
     *header = {base, capacity};
     return header;

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastclip._bench.cases import Workload
+from fastclip._bench.cases import UPDATES, Workload
 from fastclip._bench.intervals import Interval
 
 MIN_ROUNDS = 30  # with fewer there are numbers but no verdict
@@ -29,6 +29,10 @@ def bars(workload: Workload, operation: str, ours: str = "fastclip") -> tuple[Ba
         named = DROP_INS[ours].get((workload.name, operation))
         kind = workload.kind if workload.kind == "memory" and workload.dtype == "f32" else workload.name
         return DROP_INS[ours].get((kind, operation), ()) if named is None else named
+    if operation in UPDATES:
+        return _FLOWER[workload.name, operation]
+    if operation == "each":
+        return ()
     if workload.kind == "memory":
         return (Bar("limit", _MEMORY.get((workload.dtype, operation), 1.05)),)
     if workload.kind == "call":
@@ -38,6 +42,11 @@ def bars(workload: Workload, operation: str, ours: str = "fastclip") -> tuple[Ba
             return ()
         return (Bar("limit", 1.15), Bar("numpy", 1.0), Bar("torch", 1.0))
     return _SMALL.get((workload.name, operation), ())
+
+
+def opponents(ours: str) -> list[str]:
+    """Return whom bars of a drop-in name anywhere."""
+    return list(dict.fromkeys(bar.against for named in DROP_INS.get(ours, {}).values() for bar in named))
 
 
 _MEMORY: dict[tuple[str, str], float] = {  # where it is not 1.05
@@ -75,6 +84,8 @@ _FLOWER: dict[tuple[str, str], tuple[Bar, ...]] = {
     ("tiny_many", "clip"): (Bar("flower", 1 / 8),),
     ("memory", "within"): (Bar("flower", 1 / 1.8),),
     ("memory", "clip"): (Bar("flower", 1.05),),
+    ("gpt2", "update_within"): (Bar("flower", 1 / 6),),
+    ("gpt2", "update_clip"): (Bar("flower", 1 / 6),),
 }
 
 _OPTAX: dict[tuple[str, str], tuple[Bar, ...]] = {
@@ -90,10 +101,16 @@ _OPTAX_DONATED: dict[tuple[str, str], tuple[Bar, ...]] = {
     ("memory", "clip"): (Bar("optax donated", 1.05),),
 }
 
+_THINC: dict[tuple[str, str], tuple[Bar, ...]] = {
+    ("tiny_many", "each"): (Bar("thinc", 1 / 5),),
+    ("resnet50", "each"): (Bar("limit", 1.10),),
+}
+
 DROP_INS = {
     "fastclip.torch": _TORCH,
     "fastclip.tensorflow": _TENSORFLOW,
     "fastclip.flwr": _FLOWER,
+    "fastclip.thinc": _THINC,
     "fastclip.optax": _OPTAX,
     "fastclip.optax donated": _OPTAX_DONATED,
 }

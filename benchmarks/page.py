@@ -7,7 +7,6 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.comparison import fill, part
+from benchmarks.tables import GROUPS, Group
 from benchmarks.training import trainings
 from fastclip._bench.intervals import Interval
 from fastclip._bench.record import Record, load
@@ -43,80 +43,6 @@ of the interval.
 _STREAMS = "*Streams* is the limit by loops that read four parts of a buffer side by side. No bar is set by it."
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Name the rows that share a table, and say what they are measured against."""
-
-    title: str
-    text: str
-    operations: tuple[str, ...]
-    dtypes: tuple[str, ...] = ("f32",)
-    ours: str = "fastclip"
-
-    def rows(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [
-            row
-            for row in operations
-            if row["operation"] in self.operations
-            and row["dtype"] in self.dtypes
-            and row.get("ours", "fastclip") == self.ours
-        ]
-
-
-_GROUPS = (
-    _Group(
-        "In place, float32",
-        "The limit is a loop that reads (within the limit), one that also writes back (by value), the sum of both\n"
-        "(clipping). *NumPy* is `np.dot`, a square root and `np.multiply(out=)` if it is needed; `np.clip(out=)` by\n"
-        "value. *PyTorch* is `clip_grad_norm_` and `clip_grad_value_` on the same memory.",
-        ("within", "clip", "value"),
-    ),
-    _Group(
-        "PyTorch's functions",
-        "`clip_grad_norm_` and `clip_grad_value_` of `fastclip.torch`, given a list of parameters, over PyTorch's own\n"
-        "on the same memory and over the same limits.",
-        ("within", "clip", "value"),
-        ours="fastclip.torch",
-    ),
-    _Group(
-        "TensorFlow's functions",
-        "`clip_by_global_norm` and `clip_by_value` of `fastclip.tensorflow`, called eagerly, over TensorFlow's own,\n"
-        "called eagerly and in a graph; each in a process of its own on equal data. The limits are those in place.",
-        ("within", "clip", "value"),
-        ours="fastclip.tensorflow",
-    ),
-    _Group(
-        "In place, float16 and bfloat16",
-        "The same limits for half the bytes. *PyTorch* is `clip_grad_norm_` on the same memory; NumPy has no idiom.",
-        ("within", "clip"),
-        ("f16", "bf16"),
-    ),
-    _Group(
-        "Into new arrays",
-        "`clip_by_global_norm`, whose results are dropped at once, so that the next call finds their memory. The\n"
-        "limit is the sum of a loop that reads and one that copies past the cache. *NumPy* and *PyTorch* are their\n"
-        "norm and `[g * factor for g in gradients]`.",
-        ("clip_new",),
-    ),
-    _Group(
-        "NumPy's clip, into the array itself",
-        "The limit is a loop that reads and writes back. *NumPy* is `np.clip(out=)`, *PyTorch* is `clamp_`.",
-        ("clip_out",),
-    ),
-    _Group(
-        "NumPy's clip, a few elements",
-        "One call with numbers for bounds, which makes a new array. *NumPy* is `np.clip`, called the same way.",
-        ("positional", "keywords"),
-    ),
-    _Group(
-        "By rows",
-        "`clip_by_norm_(a, limit, axes=1)`, every row beyond it. The memory's limit is a loop that reads and writes\n"
-        "back. *NumPy* is `np.linalg.norm(axis=1)` and `np.multiply(out=)`, *PyTorch* is `renorm_`.",
-        ("rows",),
-    ),
-)
-
-
 def _over(ratio: Interval) -> str:
     return over(ratio, " to ")
 
@@ -130,7 +56,7 @@ def _operation(name: str) -> str:
     return f"`{words}`" if "(" in words else words
 
 
-# A column for each opponent that took part anywhere in the table.
+# A column for each of a table's opponents that took part.
 _AGAINST: dict[str, tuple[str, Callable[[Interval], str]]] = {
     "limit": ("{} / limit", _over),
     "streams": ("{} / streams", _over),
@@ -138,6 +64,10 @@ _AGAINST: dict[str, tuple[str, Callable[[Interval], str]]] = {
     "torch": ("PyTorch / {}", _under),
     "tensorflow": ("TensorFlow / {}", _under),
     "tf.function": ("tf.function / {}", _under),
+    "optax": ("optax / {}", _under),
+    "optax donated": ("optax / {}", _under),
+    "flower": ("Flower / {}", _under),
+    "thinc": ("thinc / {}", _under),
 }
 
 
@@ -145,16 +75,17 @@ def _bars(bars: list[dict[str, Any]]) -> str:
     words = {True: "held", False: "**missed**", None: "too few quiet rounds"}
     shown = []
     for bar in bars:
-        if bar["against"] == "limit":
-            at = f"at most {bar['at_most']:.2f} of the limit"
+        if bar["against"] == "limit" or bar["at_most"] > 1:
+            at = f"at most {bar['at_most']:.2f} of {'the limit' if bar['against'] == 'limit' else bar['against']}"
         else:
             at = f"{1 / bar['at_most']:.3g} times {bar['against']}"
         shown.append(f"{at}: {words[bar['passed']]}")
     return "; ".join(shown)
 
 
-def _table(operations: list[dict[str, Any]], ours: str) -> Iterator[str]:
-    against = [name for name in _AGAINST if any(name in row["ratios"] for row in operations)]
+def _table(operations: list[dict[str, Any]], group: Group) -> Iterator[str]:
+    ours = group.ours
+    against = [name for name in group.against if any(name in row["ratios"] for row in operations)]
     columns = ["workload", "arrays", "size", "operation", ours, *(_AGAINST[name][0].format(ours) for name in against)]
     columns.append("bar")
     yield f"| {' | '.join(columns)} |"
@@ -174,12 +105,12 @@ def _table(operations: list[dict[str, Any]], ours: str) -> Iterator[str]:
 
 
 def _groups(operations: list[dict[str, Any]]) -> Iterator[str]:
-    for group in _GROUPS:
+    for group in GROUPS:
         rows = group.rows(operations)
         if rows:
             yield f"## {group.title}\n"
             yield group.text + "\n"
-            yield "\n".join(_table(rows, group.ours)) + "\n"
+            yield "\n".join(_table(rows, group)) + "\n"
 
 
 def _plots() -> Iterator[str]:

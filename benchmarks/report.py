@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.bars import MIN_ROUNDS, Bar, bars
+from benchmarks.bars import MIN_ROUNDS, Bar, bars, opponents
 from benchmarks.memory import Growth
 from fastclip._bench.cases import Workload
 from fastclip._bench.exact import WRONG
@@ -27,8 +27,8 @@ class Row:
 
     @property
     def ratios(self) -> dict[str, Interval]:
-        """Return our time over each other's: those that have a column, and whom a bar names."""
-        others = dict.fromkeys([*_AGAINST, *(bar.against for bar in self.bars)])
+        """Return our time over each other's: those that have a column, and whom a bar names here or elsewhere."""
+        others = dict.fromkeys([*_AGAINST, *(bar.against for bar in self.bars), *opponents(self.ours)])
         return {other: self.result.ratio(other, self.ours) for other in others if other in self.result.seconds}
 
     @property

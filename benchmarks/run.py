@@ -30,7 +30,10 @@ from fastclip._bench.peers import PEERS, bind, missing
 from fastclip._bench.ruler import Conditions, measure
 
 # the peers that a bar is set by
-RULER = ("fastclip", "numpy", "torch", "flower", "optax", "optax donated", "tensorflow", "tf.function", *DROP_INS)
+RULER = (
+    *("fastclip", "numpy", "torch", "flower", "thinc", "optax", "optax donated", "tensorflow", "tf.function"),
+    *DROP_INS,
+)
 # Of the peers with processes of their own those that have a bar here, and where: they double the time elsewhere.
 ISOLATED = ("tiny_many", "resnet50", "gpt2")
 QUICK_ROUNDS = 10

@@ -41,6 +41,8 @@ def test_a_peer_that_does_nothing_is_found_out(operation, in_place):
             clip_new=lambda limit: (norm, arrays),
             clip_rows=lambda limit: arrays,
             clip=lambda a, a_min, a_max: np.asarray(a),
+            clip_update=lambda limit: norm,
+            updated=lambda: arrays,
             per_example=lambda limit: [array.sum(axis=0) for array in arrays],
             in_place=in_place,
         )

@@ -16,6 +16,7 @@ Shape = tuple[int, ...]
 FloatArray = npt.NDArray[Any]  # of float16, ml_dtypes.bfloat16, float32 or float64
 
 IN_PLACE = ("within", "clip", "value")  # by global norm within the limit; beyond it; by value
+UPDATES = ("update_within", "update_clip")  # the difference of two lists, by its norm
 CALLS = ("positional", "keywords")  # how np.clip is called
 SCALE = 1e-2  # a gradient's usual size; far from both ends of the range, so that no peer meets a denormal
 
@@ -136,15 +137,15 @@ def _perceptron(*widths: int) -> tuple[Shape, ...]:  # rl_policy: one for the ac
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload
     for workload in (
-        Workload("tiny_many", "small", ((64, 64), (64,)) * 50, besides=("each",)),
+        Workload("tiny_many", "small", ((64, 64), (64,)) * 50, (*IN_PLACE, "each")),
         Workload("rl_policy", "small", (*_perceptron(11, 64, 64, 3), *_perceptron(11, 64, 64, 1))),
         Workload("thousand_tens", "small", ((10,),) * 1000),
         Workload("cache_1mb", "cache", ((256, 256),) * 4),
         Workload("cache_4mb", "cache", ((512, 512),) * 4),
         Workload("cache_16mb", "cache", ((1024, 1024),) * 4),
         Workload("one64mb", "memory", ((1 << 24,),), (*IN_PLACE, "clip_out", "clip_new")),
-        Workload("resnet50", "memory", _resnet50(), (*IN_PLACE, "clip_new"), besides=("each",)),
-        Workload("gpt2", "memory", _gpt2()),
+        Workload("resnet50", "memory", _resnet50(), (*IN_PLACE, "clip_new", "each")),
+        Workload("gpt2", "memory", _gpt2(), (*IN_PLACE, *UPDATES)),
         Workload("vit_b16", "memory", _vit_b16()),
         Workload("lstm_lm", "memory", _lstm(10_000, 650, 2)),
         Workload("resnet50_f64", "memory", _resnet50(), (), "f64", besides=("within", "clip")),

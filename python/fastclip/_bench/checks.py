@@ -144,6 +144,19 @@ def check_per_example(make: Make, arrays: list[FloatArray], dtype: str) -> float
     return error
 
 
+def check_update(make: Make, arrays: list[FloatArray], dtype: str) -> float:
+    """See that a peer clips the difference of two lists right, and leaves what it was made of alone."""
+    before = [array.copy() for array in arrays]
+    exact = exact_norm(arrays)
+    peer = make(arrays)
+    clip_update, updated = able(peer.clip_update), able(peer.updated)
+    clip_update(10 * exact)
+    assert _bytes(updated()) == _bytes(before), "something changed within the limit"
+    clip_update(exact / 2)
+    assert _bytes(arrays) == _bytes(before), "clipping a copy changed the arrays"
+    return _compare(updated(), _scaled(before, 0.5), dtype, "scaled wrongly")
+
+
 def check_call(make: Make, arrays: list[FloatArray], dtype: str) -> float:
     """See that a peer's clip, called both ways, has np.clip's very bits, of arrays and of numbers."""
     clip = able(make(arrays).clip)
@@ -164,6 +177,8 @@ CHECKS: dict[str, Callable[[Make, list[FloatArray], str], float]] = {
     "each": check_each,
     "rows": check_rows,
     "per_example": check_per_example,
+    "update_within": check_update,
+    "update_clip": check_update,
     "positional": check_call,
     "keywords": check_call,
 }

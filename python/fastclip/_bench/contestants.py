@@ -241,6 +241,8 @@ OPERATIONS: dict[str, Operation] = {
     "each": Operation("clip_each", ("write",), lambda values: norms_of(values.arrays).min() / 2, _Each),
     "rows": Operation("clip_rows", ("write",), lambda values: norms_of(values.first).min() / 2, _Rows),
     "per_example": Operation("per_example", ("read",), lambda values: float(np.median(example_norms(values.arrays)))),
+    "update_within": Operation("clip_update", fixed=lambda values: 10 * values.norm),
+    "update_clip": Operation("clip_update", moving=_Clip),
     "positional": Operation("clip", moving=_Positional, bitwise=True),
     "keywords": Operation("clip", moving=_Keywords, bitwise=True),
 }

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
-from fastclip._bench.cases import CALLS, FloatArray
+from fastclip._bench.cases import CALLS, UPDATES, FloatArray
 from fastclip._bench.peers.base import Peer
 
 _NORM = ("within", "clip")
@@ -56,7 +56,7 @@ PEERS: dict[str, Entry] = {
         "fastclip:bind",
         "fastclip",
         "fastclip",
-        (*_TENSORS, "clip_out", "per_example", *CALLS),
+        (*_TENSORS, "clip_out", "per_example", *UPDATES, *CALLS),
         dtypes=_EVERY,
         threads=True,
     ),
@@ -79,8 +79,8 @@ PEERS: dict[str, Entry] = {
         "optax:bind_fastclip_donated", "optax", "optax", (*_NORM, "value"), dtypes=_HALF, isolated=True
     ),
     "numba": Entry("numba:bind", "numba", "numba", (*_NORM, "value", "each", "rows", "clip_out"), threads=True),
-    "flower": Entry("flower:bind", "flwr", "flwr", _NORM),
-    "fastclip.flwr": Entry("flower:bind_fastclip", "flwr", "flwr", _NORM),
+    "flower": Entry("flower:bind", "flwr", "flwr", (*_NORM, *UPDATES)),
+    "fastclip.flwr": Entry("flower:bind_fastclip", "flwr", "flwr", (*_NORM, *UPDATES)),
     "thinc": Entry("thinc:bind", "thinc", "thinc", ("each",)),
     "fastclip.thinc": Entry("thinc:bind_fastclip", "thinc", "thinc", ("each",)),
     "opacus": Entry("opacus:bind", "opacus", "opacus", ("per_example",)),

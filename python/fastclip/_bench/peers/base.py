@@ -35,6 +35,9 @@ class Peer:
     # Takes the limit of each example's norm, over all arrays: their first axis counts the examples. Returns for each
     # array the sum over the clipped examples and leaves the arrays alone.
     per_example: Callable[[float], Any] | None = None
+    # Takes the limit of the norm of an update, which is what the arrays are, in a copy of its own; returns the norm.
+    clip_update: Callable[[float], Any] | None = None
+    updated: Callable[[], Sequence[FloatArray]] | None = None  # and that copy
     in_place: bool = True  # but for clip_new and per_example, which never are
     returns_norm: bool = True
     always_writes: bool = False  # multiplies by 1 within the limit, too
@@ -49,6 +52,29 @@ class Peer:
     def norm(self, answer: Any) -> float:
         """Return the norm in an answer of clip_norm."""
         return float(answer if self.in_place else answer[0])
+
+
+class Update:
+    """A client's arrays and a server's, made at the first call: few peers are asked for an update.
+
+    The client's are copies of those given, to which nothing else refers, as to those that come with a message. The
+    server's are 0, so that the update is the arrays, in memory of their own.
+    """
+
+    def __init__(self, arrays: Sequence[FloatArray], clip: Callable[[list[Any], list[Any], float], Any]) -> None:
+        self.arrays, self.clip = arrays, clip
+        self.client: list[FloatArray] = []
+        self.server: list[FloatArray] = []
+
+    def __call__(self, limit: float) -> Any:
+        if not self.client:
+            self.client = [np.array(array) for array in self.arrays]
+            self.server = [np.full_like(array, 0.0) for array in self.arrays]  # np.zeros would share one page
+        return self.clip(self.client, self.server, limit)
+
+    def updated(self) -> list[FloatArray]:
+        """Return the client's arrays after the calls so far."""
+        return self.client
 
 
 def able(call: Callable[..., Any] | None) -> Callable[..., Any]:

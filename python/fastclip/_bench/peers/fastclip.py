@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastclip._bench.cases import FloatArray
-from fastclip._bench.peers.base import Peer
+from fastclip._bench.peers.base import Peer, Update
 
 
 def _clip_new(arrays: list[FloatArray], limit: float) -> tuple[float, list[FloatArray]]:
@@ -35,6 +35,7 @@ def bind(arrays: Sequence[FloatArray]) -> Peer:
 
     given = list(arrays)
     first = given[0]
+    update = Update(arrays, fastclip.clip_update_by_global_norm_)
     clip, clip_by_value_, clip_by_norm_ = fastclip.clip, fastclip.clip_by_value_, fastclip.clip_by_norm_
     return Peer(
         "fastclip",
@@ -45,6 +46,8 @@ def bind(arrays: Sequence[FloatArray]) -> Peer:
         clip_new=functools.partial(_clip_new, given),
         clip_out=lambda bound: clip(first, -bound, bound, out=first),
         clip=clip,
+        clip_update=update,
+        updated=update.updated,
         per_example=functools.partial(_per_example, given),
     )
 

@@ -45,6 +45,8 @@ OPERATIONS = {
     "each": "each array by norm",
     "rows": "each row by norm",
     "per_example": "each example by norm",
+    "update_within": "update within the limit",
+    "update_clip": "update, clipping",
     "positional": "clip(a, lo, hi)",
     "keywords": "clip, by keywords",
 }

@@ -49,8 +49,8 @@ GROUPS = (
     Group(
         "TensorFlow's functions",
         "`clip_by_global_norm`, `clip_by_value` and `clip_by_norm` of `fastclip.tensorflow`, called eagerly,\n"
-        "over TensorFlow's own, called eagerly and in a graph; each in a process of its own on equal data. The limits are\n"
-        "those in place.",
+        "over TensorFlow's own, called eagerly and in a graph; each in a process of its own on equal data. The\n"
+        "limits are those in place.",
         ("within", "clip", "value", "each"),
         ours="fastclip.tensorflow",
         against=("limit", "tensorflow", "tf.function"),

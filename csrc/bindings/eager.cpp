@@ -42,20 +42,16 @@ bool EagerTensors::add(py::handle items) {
     kept_.reserve(most);
     places_.reserve(most);
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.ptr()); ++i) {
-        const auto item = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(items.ptr(), i));
+        auto item = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(items.ptr(), i));
         if (item.is_none()) {
             places_.push_back(-1);
             continue;
         }
         if (Py_TYPE(item.ptr()) != reinterpret_cast<PyTypeObject*>(registered().type.ptr())) return false;
-        Buffer buffer;
-        py::object kept = registered().exchange->read(item.ptr(), buffer);
-        if (!kept) return false;
-        places_.push_back(static_cast<int>(buffers.size()));
-        buffers.push_back(buffer);
-        kept_.push_back(std::move(kept));
+        places_.push_back(static_cast<int>(kept_.size()));
+        kept_.push_back(std::move(item));
     }
-    return true;
+    return registered().exchange->read(kept_, buffers);
 }
 
 py::object EagerTensors::make_scalar(double value, DType dtype, py::handle context) const {

@@ -17,9 +17,9 @@ class EagerExchange {
   public:
     virtual ~EagerExchange() = default;
 
-    // The buffer of a tensor in the CPU's memory and what keeps it; nothing, and no Python error, if it is none of
-    // ours.
-    virtual pybind11::object read(PyObject* tensor, Buffer& buffer) const = 0;
+    // The buffers of tensors, each of which is replaced by what keeps its memory. False, and no Python error, if one is
+    // not in the CPU's memory or of a dtype of ours.
+    virtual bool read(std::vector<pybind11::object>& tensors, std::vector<Buffer>& buffers) const = 0;
 
     enum class Shape { same, none };
     // A tensor over a block that holds a buffer, where the one that was read is, and of its shape or of no dimensions.
@@ -33,7 +33,8 @@ class EagerExchange {
 std::unique_ptr<EagerExchange> exchange_capsules(pybind11::handle type_number, const std::vector<long>& numbers,
                                                  pybind11::handle to_capsule, pybind11::handle from_capsule);
 
-// By its C functions: 0.04 us and 0.35. The addresses are those of eager_handles.cpp's `Functions`, in their order.
+// By its C functions: 0.04 us and 0.35. A tensor that an operation has still to make is waited for without the GIL,
+// which that may want. The addresses are those of eager_handles.cpp's `Functions`, in their order.
 std::unique_ptr<EagerExchange> exchange_handles(const std::vector<long>& numbers,
                                                 const std::vector<std::size_t>& addresses);
 

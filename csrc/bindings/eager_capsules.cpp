@@ -41,19 +41,25 @@ class Capsules final : public EagerExchange {
           from_capsule_(py::reinterpret_borrow<py::object>(from_capsule)),
           numbers_(std::move(numbers)) {}
 
-    py::object read(PyObject* tensor, Buffer& buffer) const override {
-        const auto number = py::reinterpret_steal<py::object>(PyObject_CallOneArg(type_number_.ptr(), tensor));
-        if (!number) throw py::error_already_set();
-        if (std::find(numbers_.begin(), numbers_.end(), PyLong_AsLong(number.ptr())) == numbers_.end()) return {};
-        auto capsule = py::reinterpret_steal<py::object>(PyObject_CallOneArg(to_capsule_.ptr(), tensor));
-        if (!capsule) {  // on no device that DLPack knows
-            PyErr_Clear();
-            return {};
+    bool read(std::vector<py::object>& tensors, std::vector<Buffer>& buffers) const override {
+        for (py::object& tensor : tensors) {
+            const auto number =
+                py::reinterpret_steal<py::object>(PyObject_CallOneArg(type_number_.ptr(), tensor.ptr()));
+            if (!number) throw py::error_already_set();
+            if (std::find(numbers_.begin(), numbers_.end(), PyLong_AsLong(number.ptr())) == numbers_.end())
+                return false;
+            tensor = py::reinterpret_steal<py::object>(PyObject_CallOneArg(to_capsule_.ptr(), tensor.ptr()));
+            if (!tensor) {  // on no device that DLPack knows
+                PyErr_Clear();
+                return false;
+            }
+            const DLTensor& t = described(tensor.ptr());
+            Buffer buffer;
+            std::unique_ptr<Layout> layout;
+            if (t.device.type != kCpu || !describe(t, buffer, layout) || layout) return false;
+            buffers.push_back(buffer);
         }
-        const DLTensor& t = described(capsule.ptr());
-        std::unique_ptr<Layout> layout;
-        if (t.device.type != kCpu || !describe(t, buffer, layout) || layout) return {};
-        return capsule;
+        return true;
     }
 
     py::object make(const Buffer& block, PyObject* read, Shape shape, PyObject* context) const override {

@@ -48,23 +48,19 @@ class Handles final : public EagerExchange {
         std::memcpy(&tf_, addresses.data(), sizeof tf_);
     }
 
-    py::object read(PyObject* tensor, Buffer& buffer) const override {
-        Handle* handle = tf_.handle_of(tensor);
-        if (!handle) return {};
-        const auto number = std::find(numbers_.begin(), numbers_.end(), tf_.data_type(handle));
-        if (number == numbers_.end()) return {};
+    bool read(std::vector<py::object>& tensors, std::vector<Buffer>& buffers) const override {
+        std::vector<Handle*> handles;
+        handles.reserve(tensors.size());
+        for (const py::object& tensor : tensors) {
+            handles.push_back(tf_.handle_of(tensor.ptr()));
+            if (!handles.back()) return false;
+        }
+        const py::gil_scoped_release released;
         const OwnStatus status(tf_);
-        void* data = tf_.data(handle, status.get());  // waits for the operation that makes it
-        if (!status.ok()) return {};                  // of a failed operation, remote, or of several devices
-        const char* memory = tf_.memory(handle, status.get());
-        if (!memory || !std::strstr(memory, "device:CPU:")) return {};
-        const int rank = tf_.rank(handle, status.get());
-        if (!status.ok() || rank < 0 || rank > kMostDims) return {};
-        std::int64_t count = 1;
-        for (int d = 0; d < rank; ++d) count *= tf_.dim(handle, d, status.get());
-        if (!status.ok() || (count > 0 && !data)) return {};
-        buffer = {static_cast<char*>(data), count, nullptr, static_cast<DType>(number - numbers_.begin()), false};
-        return py::reinterpret_borrow<py::object>(tensor);
+        return std::all_of(handles.begin(), handles.end(), [&](Handle* handle) {
+            buffers.emplace_back();
+            return read_one(handle, status, buffers.back());
+        });
     }
 
     py::object make(const Buffer& block, PyObject* read, Shape shape, PyObject* context) const override {
@@ -101,6 +97,22 @@ class Handles final : public EagerExchange {
         const Functions& tf_;
         Status* status_;
     };
+
+    bool read_one(Handle* handle, const OwnStatus& status, Buffer& buffer) const {
+        const auto number = std::find(numbers_.begin(), numbers_.end(), tf_.data_type(handle));
+        if (number == numbers_.end()) return false;
+        void* data = tf_.data(handle, status.get());  // waits for the operation that makes it
+        if (!status.ok()) return false;               // of a failed operation, remote, or of several devices
+        const char* memory = tf_.memory(handle, status.get());
+        if (!memory || !std::strstr(memory, "device:CPU:")) return false;
+        const int rank = tf_.rank(handle, status.get());
+        if (!status.ok() || rank < 0 || rank > kMostDims) return false;
+        std::int64_t count = 1;
+        for (int d = 0; d < rank; ++d) count *= tf_.dim(handle, d, status.get());
+        if (!status.ok() || (count > 0 && !data)) return false;
+        buffer = {static_cast<char*>(data), count, nullptr, static_cast<DType>(number - numbers_.begin()), false};
+        return true;
+    }
 
     Functions tf_;
     std::vector<long> numbers_;

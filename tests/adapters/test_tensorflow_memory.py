@@ -3,7 +3,6 @@
 
 import ctypes
 import gc
-import subprocess
 import sys
 import threading
 
@@ -28,7 +27,7 @@ from tensorflowcases import (
 
 import fastclip
 import fastclip.tensorflow as ours
-from fastclip.tensorflow import _c_functions, _tensors
+from fastclip.tensorflow import _tensors
 from fastclip.tensorflow._c_functions import c_functions
 
 pytestmark = pytest.mark.usefixtures("exchange")
@@ -205,31 +204,6 @@ def test_a_handle_that_can_not_be_made_frees_all_results():
     with pytest.raises(ValueError, match="incorrect name"):
         fastclip._core.eager_scale([tf.ones([LARGE])] * 3, 9.0, 2, 1.0, Named.made)
     assert fastclip.show_config()["recycling"]["kept"] >= 3 * 4 * LARGE
-
-
-def test_another_tensorflow_has_other_functions(monkeypatch):
-    """Capsules serve then."""
-    assert c_functions("no_such_library.so") == []
-    monkeypatch.setattr(_c_functions, "NAMES", (*_c_functions.NAMES[:-1], "TFE_OfAnotherVersion"))
-    assert c_functions() == []
-    with pytest.raises(ValueError, match="not all functions"):
-        register(*CAPSULES, c_functions("") or [1])
-
-
-def test_results_lie_where_the_tensors_are():
-    """On the second of two logical CPUs, as TensorFlow's would in its scope."""
-    script = """
-import tensorflow as tf
-cpu, two = tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(cpu, two)
-import fastclip.tensorflow
-with tf.device("CPU:1"):
-    there = tf.constant([3.0, 4.0])
-(a, b), norm = fastclip.tensorflow.clip_by_global_norm([there, tf.constant([12.0])], 1.0)
-print([t.device[-5:] for t in (there, a, norm, b)], round(float(tf.norm(a)), 6))
-"""
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert run.stdout.split("\n")[0] == "['CPU:1', 'CPU:1', 'CPU:1', 'CPU:0'] 0.384615", run.stderr
 
 
 def test_without_native_code_tensorflow_does_it_all(monkeypatch):

@@ -32,7 +32,8 @@ CAPSULES = (
     pywrap_tfe.TFE_ToDlpackCapsule,
     pywrap_tfe.TFE_FromDlpackCapsule,
 )
-NATIVE = backend.register_eager_type(*CAPSULES, c_functions())
+ADDRESSES = c_functions()
+NATIVE = backend.register_eager_type(*CAPSULES, ADDRESSES)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -52,9 +53,14 @@ def executes(_: Any = None) -> bool:
 
 
 def context() -> Any:
-    """Return what new tensors are made in."""
+    """Return what new tensors are made in, when those that operations have still to make can be read.
+
+    Capsules are made with the GIL, which such an operation may want.
+    """
     current = _context.context()
     current.ensure_initialized()
+    if not ADDRESSES and current.is_async():
+        current.executor.wait()
     return current._handle
 
 

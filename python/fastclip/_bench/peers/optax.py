@@ -80,24 +80,31 @@ def bind(arrays: Sequence[FloatArray]) -> Peer:
     )
 
 
-def bind_donated(arrays: Sequence[FloatArray]) -> Peer:
-    """Bind them with their input donated: each call clips in place what the last one left."""
+def _donated(
+    name: str, arrays: Sequence[FloatArray], by_norm: Callable[..., Any], by_value: Callable[..., Any], **traits: Any
+) -> Peer:
+    """Bind functions with their input donated: each call clips in place what the last one left."""
     import jax
 
     tensors = _tensors(arrays)
-    by_norm = jax.jit(_by_norm, donate_argnums=0)
-    by_value = jax.jit(_by_value, donate_argnums=0)
+    by_norm, by_value = jax.jit(by_norm, donate_argnums=0), jax.jit(by_value, donate_argnums=0)
 
     def clip_norm(limit: float) -> Any:
         nonlocal tensors
-        norm, tensors = jax.block_until_ready(by_norm(tensors, limit))
+        answer = jax.block_until_ready(by_norm(tensors, limit))
+        norm, tensors = answer if isinstance(answer, tuple) else (None, answer)
         return norm
 
     def clip_value(bound: float) -> None:
         nonlocal tensors
         tensors = jax.block_until_ready(by_value(tensors, bound))
 
-    return Peer("optax donated", clip_norm=clip_norm, clip_value=clip_value, always_writes=True, own=lambda: tensors)
+    return Peer(name, clip_norm=clip_norm, clip_value=clip_value, own=lambda: tensors, **traits)
+
+
+def bind_donated(arrays: Sequence[FloatArray]) -> Peer:
+    """Bind the transformations with their input donated."""
+    return _donated("optax donated", arrays, _by_norm, _by_value, always_writes=True)
 
 
 def bind_fastclip(arrays: Sequence[FloatArray]) -> Peer:
@@ -117,24 +124,4 @@ def bind_fastclip(arrays: Sequence[FloatArray]) -> Peer:
 
 def bind_fastclip_donated(arrays: Sequence[FloatArray]) -> Peer:
     """Bind those with their input donated."""
-    import jax
-
-    tensors = _tensors(arrays)
-    by_norm = jax.jit(_ours_by_norm, donate_argnums=0)
-    by_value = jax.jit(_ours_by_value, donate_argnums=0)
-
-    def clip_norm(limit: float) -> None:
-        nonlocal tensors
-        tensors = jax.block_until_ready(by_norm(tensors, limit))
-
-    def clip_value(bound: float) -> None:
-        nonlocal tensors
-        tensors = jax.block_until_ready(by_value(tensors, bound))
-
-    return Peer(
-        "fastclip.optax donated",
-        clip_norm=clip_norm,
-        clip_value=clip_value,
-        returns_norm=False,
-        own=lambda: tensors,
-    )
+    return _donated("fastclip.optax donated", arrays, _ours_by_norm, _ours_by_value, returns_norm=False)

@@ -81,12 +81,12 @@ MUTANTS = {
         "const bool under = !over && below(x, least);",
         tests="test_each.py::test_clip_by_value",
     ),
-    "a tiny coefficient in f32": Mutant("return tiny ?", "return false ?", tests=f"{_OTHER}every_limit"),
+    "a tiny coefficient in f32": Mutant("return tiny() ?", "return false ?", tests=f"{_OTHER}every_limit"),
     "a tiny coefficient taken for a usual one": Mutant(
-        "clip && !drop && !tiny", "clip && !drop", tests=f"{_OTHER}every_limit"
+        "clip && !drop && !tiny()", "clip && !drop", tests=f"{_OTHER}every_limit"
     ),
     "NaN multiplied instead of dropped": Mutant(
-        "clip && !drop && !tiny", "clip && !tiny", tests=f"{_OTHER}nan_and_infinity"
+        "clip && !drop && !tiny()", "clip && !tiny()", tests=f"{_OTHER}nan_and_infinity"
     ),
     "memory that is listed twice, scaled twice": Mutant(
         "if (chunk.repeat || !(", "if (!(", tests=f"{_OTHER}memory_that_is_listed_twice_counts_twice_and_is_scaled_once"

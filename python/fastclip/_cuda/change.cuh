@@ -8,24 +8,23 @@ namespace fastclip {
 
 struct Scale {
     float narrow;
-    bool tiny;  // the coefficient no longer keeps f32's 24 bits clear of its subnormal numbers
     bool clip, drop;
-    bool usual;  // all that is left of it is a product with `narrow`, or with `pre` and `factor`
     double plain, pre, factor;
 
     __device__ explicit Scale(const Verdict& verdict)
         : narrow(fastclip::narrow(verdict.by.plain)),
-          tiny(verdict.by.plain < kPlainBelow),
           clip(verdict.by.clip),
           drop(verdict.drop),
-          usual(clip && !drop && !tiny),
           plain(verdict.by.plain),
           pre(verdict.by.pre),
           factor(verdict.by.factor) {}
 
+    // The coefficient no longer keeps f32's 24 bits clear of its subnormal numbers.
+    __device__ bool tiny() const { return plain < kPlainBelow; }
+    __device__ bool usual() const { return clip && !drop && !tiny(); }
     __device__ float usually(float x) const { return multiply(x, narrow); }
     __device__ double usually(double x) const { return x * pre * factor; }
-    __device__ float product(float x) const { return tiny ? fastclip::narrow(widen(x) * plain) : usually(x); }
+    __device__ float product(float x) const { return tiny() ? fastclip::narrow(widen(x) * plain) : usually(x); }
     __device__ double product(double x) const { return usually(x); }
 
     template <class T>
@@ -64,10 +63,9 @@ FASTCLIP_INLINE void change_vector(uint4* at, const uint4& v, const Op& op) {
 // each, it was six times the machine code of f16.
 template <int D>
 FASTCLIP_INLINE void change_vector(uint4* at, const uint4& v, const Scale& op) {
-    if (!op.usual) {
-#pragma unroll 1
-        for (u32 i = 0; i < kPerVector<D>; ++i)
-            change_element<D>(reinterpret_cast<typename Element<D>::Stored*>(at) + i, op);
+    if (!op.usual()) {
+#pragma unroll 1  // backwards, or rows_warp spills 80 bytes on sm_103
+        for (u32 i = kPerVector<D>; i--;) change_element<D>(reinterpret_cast<typename Element<D>::Stored*>(at) + i, op);
         return;
     }
     u32 words[4] = {v.x, v.y, v.z, v.w};

@@ -112,7 +112,7 @@ def _rows(title: str, avoided: str = "") -> Kernel:
 KERNELS = (
     Kernel("`norm_list`", "reduce", "norm_list"),
     Kernel("`scale`", "transform", "scale"),
-    _rows("`rows_block`, none clipped", "|STG.*"),
+    _rows("`rows_block`, none clipped", r"|STG.*|F2F\.F32\.F64"),  # the coefficient becomes f32 where it is applied
     _rows("`rows_block`, all clipped"),
     Kernel("`weighted_sum`", "per_example", "weighted_sum"),
 )

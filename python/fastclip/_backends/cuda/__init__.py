@@ -31,6 +31,7 @@ from fastclip._device import DTYPES, DeviceArray, cupy, fetch, numpy_dtype
 from fastclip._known import Known
 from fastclip._rules import POLICIES, Rule
 
+_F64 = DTYPES.index("float64")
 MOST_RUNS = 1 << 22  # their table has 64 MB, and takes a second to make
 
 
@@ -213,8 +214,4 @@ class Cuda:
 
 
 def _request(limit: float, rule: Rule, norm: int) -> NDArray[Any]:
-    request = np.zeros((), records.REQUEST)
-    request["norm"], request["limit"], request["use_norm"], request["slack"] = norm, limit, -1.0, rule.slack
-    request["policy"], request["average"], request["reads"] = POLICIES.index(rule.nonfinite), rule.average, 1
-    request["norm_dtype"] = DTYPES.index("float64")
-    return request
+    return records.request(norm, limit, rule.slack, POLICIES.index(rule.nonfinite), rule.average, _F64, False)

@@ -62,10 +62,10 @@ def successors(code: list[Instruction], labels: dict[str, int]) -> list[list[int
         onward = [i + 1] if i + 1 < len(code) else []
         if one.opcode.startswith("BRA.DIV"):  # lanes do stay together
             following.append(onward)
-        elif name in ("BRA", "JMP", "CALL"):
+        elif name in ("BRA", "JMP", "CALL"):  # some calls return, and some are jumps
             ends = not one.conditional and name != "CALL"
             following.append(([] if ends else onward) + ([labels[one.target]] if one.target else []))
-        elif name in ("EXIT", "RET", "BRX", "JMX"):
+        elif name in ("EXIT", "RET", "BRX", "JMX"):  # a BRX is the way back from a shuffle of lanes that are apart
             following.append(onward if one.conditional else [])
         else:
             following.append(onward)
@@ -116,13 +116,13 @@ def _components(graph: dict[int, list[int]]) -> Iterable[set[int]]:
                 stack.append((step, iter(graph[step])))
     done: set[int] = set()
     for root in reversed(order):
-        part, stack_ = set(), [root]
-        while stack_:
-            i = stack_.pop()
+        part, waiting = set(), [root]
+        while waiting:
+            i = waiting.pop()
             if i not in done:
                 done.add(i)
                 part.add(i)
-                stack_ += backward[i]
+                waiting += backward[i]
         if part:
             yield part
 
@@ -182,7 +182,12 @@ class Trip:
             for m in after[n]:
                 if m not in best or best[m][0] < best[n][0]:
                     best[m] = best[n][0], n
-        n = max((n for n in last if n in best), key=lambda n: best[n][0])
+        ends = [n for n in last if n in best]
+        if not ends:
+            raise ValueError(
+                f"no way through a loop of {len(loop.nodes)} instructions avoids {self._avoided.pattern!r}."
+            )
+        n = max(ends, key=lambda n: best[n][0])
         counts: Counter[str] = Counter()
         step: int | None = n
         while step is not None:
@@ -224,7 +229,9 @@ def hot_trip(text: str, trips: Mapping[str, int] | None = None, avoided: str = "
     """
     code, labels = instructions(text)
     following = _reached(successors(code, labels))
-    hot = max(_every(loops(following, following)), key=lambda loop: _loads(code, loop))
+    hot = max(_every(loops(following, following)), key=lambda loop: _loads(code, loop), default=None)
+    if hot is None or not _loads(code, hot):
+        raise ValueError(f"no loop has {VECTORS[0]}, in {len(code)} instructions.")
     return Trip(code, hot, trips or {}, avoided).counts
 
 

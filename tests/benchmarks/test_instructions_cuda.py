@@ -74,6 +74,15 @@ def test_a_trip_has_most_vectors_and_no_more_of_the_inner_loops_than_they_are_ma
 
 def test_a_way_that_is_avoided_is_not_taken():
     assert hot_trip(SASS, avoided="F2F.*")["LDG.E.128.CONSTANT"] == 1
+    with pytest.raises(ValueError, match=r"^no way through a loop of 14 instructions avoids 'LDG\.\*'"):
+        hot_trip(SASS, avoided="LDG.*")
+
+
+def test_a_kernel_without_such_a_loop_is_refused():
+    with pytest.raises(ValueError, match=r"^no loop has LDG\.E\.128, in 17 instructions"):
+        hot_trip(SASS.replace("LDG.E.128", "LDG.E.64"))
+    with pytest.raises(ValueError, match=r"^no loop has LDG\.E\.128, in 1 instructions"):
+        hot_trip("        /*0000*/                   EXIT ;")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ py::bytes words(const std::vector<Buffer>& buffers, F f) {
     return made;
 }
 
-// (signature, addresses, device, stream, tensors); `_backends/cuda/raw.py` reads the signature. NotImplemented if a
+// (signature, addresses, device, stream, tensors); `_backends/cuda/tensors.py` reads the signature. NotImplemented if a
 // tensor is not dense, not on the first one's device, or none of Tensors'.
 py::object py_device_tensors(py::handle items, bool gradients, int device_type) {
     const auto not_implemented = py::reinterpret_borrow<py::object>(Py_NotImplemented);
@@ -43,8 +43,20 @@ py::object py_device_tensors(py::handle items, bool gradients, int device_type) 
                           list.device(), reinterpret_cast<std::uintptr_t>(stream), list.tensors());
 }
 
+// The addresses of a list's objects, to know them again by.
+py::bytes py_identities(const py::list& items) {
+    std::vector<PyObject*> objects;
+    const auto size = static_cast<std::size_t>(PyList_GET_SIZE(items.ptr()));
+    objects.reserve(size);
+    for (std::size_t i = 0; i < size; ++i) objects.push_back(PyList_GET_ITEM(items.ptr(), static_cast<Py_ssize_t>(i)));
+    return {reinterpret_cast<const char*>(objects.data()), size * sizeof(PyObject*)};
+}
+
 }  // namespace
 
-void bind_device(py::module_& m) { m.def("device_tensors", &py_device_tensors); }
+void bind_device(py::module_& m) {
+    m.def("device_tensors", &py_device_tensors);
+    m.def("identities", &py_identities);
+}
 
 }  // namespace fastclip

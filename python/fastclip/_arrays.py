@@ -113,7 +113,7 @@ def gather_anywhere(
     function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False
 ) -> tuple[Any, list[str], list[Any]]:
     """Collect the arrays of a container, all on the CPU or all on one GPU: the backend for them, their names, they."""
-    arrays: Any = _known.find(tree, write=write)
+    arrays: Any = _known.find(tree, backend.identities, write=write)
     if arrays is not None:
         return gpu(), [], arrays
     entries = list(leaves(function, argument, tree))

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Lists of CuPy's arrays that have passed every check, to be recognised at the next call.
 
-An array of CuPy's keeps its memory, dtype and strides as long as it lives, so the same objects are the same list: 0.04
-us each. Others over the same memory are recognised by how they look: 0.15 us.
+An array of CuPy's keeps its memory, dtype and strides as long as it lives, so the same objects are the same list: 4 ns
+each. Others over the same memory are recognised by how they look: 150 ns.
 """
 
 from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from fastclip._device import DeviceArray
@@ -47,11 +48,11 @@ def _looks(tree: list[Any]) -> _Look | None:
     return [a.data.ptr for a in tree], [a.size for a in tree], [a.dtype for a in tree]
 
 
-def find(tree: Any, *, write: bool) -> Known | None:
-    """Find a list that has passed all checks."""
+def find(tree: Any, identities: Callable[[list[Any]], Any], *, write: bool) -> Known | None:
+    """Find a list that has passed all checks; `identities` tells its objects from others."""
     if not _alike or type(tree) is not list:
         return None
-    key = (write, *map(id, tree))
+    key = write, identities(tree)
     same = _same.get(key)
     if same is not None:
         return same[0]

@@ -91,7 +91,7 @@ def example_norms(t_list: Any) -> Any:
 
     Raises:
         TypeError: an entry is no such array, or is not on a GPU.
-        ValueError: the arrays differ in their first axis.
+        ValueError: the arrays differ in their first axis, or have more than 4,194,304 examples together.
 
     Source: Abadi et al. (2016), "Deep learning with differential privacy", whose clipping needs these norms.
 
@@ -122,8 +122,8 @@ def clip_and_sum(t_list: Any, clip_norm: float) -> tuple[list[Any], Any]:
 
     Raises:
         TypeError: an entry is no such array, or is not on a GPU.
-        ValueError: the arrays differ in their first axis, an example's elements are not adjacent, or `clip_norm` is
-            negative or NaN.
+        ValueError: the arrays differ in their first axis or have more than 4,194,304 examples together, an example's
+            elements are not adjacent, or `clip_norm` is negative or NaN.
 
     Source: Abadi et al. (2016), "Deep learning with differential privacy", without the noise.
 

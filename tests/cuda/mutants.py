@@ -70,7 +70,7 @@ MUTANTS = {
     ),
     # numbers
     "f32 squares out of range": Mutant(
-        "if (!(sum >= kPairsMin && sum < kInf)) return false;", "", tests="out_of_range"
+        "if (high_of(sum) - kPairsMin >= kPairsEnd - kPairsMin) return false;", "", tests="out_of_range"
     ),
     "f64 squares out of range": Mutant("    lift(t, other.level);\n", "", tests="out_of_range"),
     "dropped elements that count": Mutant("if (drop) x = 0.0;", "", tests="dropped"),
@@ -81,7 +81,13 @@ MUTANTS = {
         "const bool under = !over && below(x, least);",
         tests="test_each.py::test_clip_by_value",
     ),
-    "a tiny coefficient in f32": Mutant("return tiny ?", "return false ?", tests=f"{_OTHER}every_limit"),
+    "a tiny coefficient in f32": Mutant("return tiny() ?", "return false ?", tests=f"{_OTHER}every_limit"),
+    "a tiny coefficient taken for a usual one": Mutant(
+        "clip && !drop && !tiny()", "clip && !drop", tests=f"{_OTHER}every_limit"
+    ),
+    "NaN multiplied instead of dropped": Mutant(
+        "clip && !drop && !tiny()", "clip && !tiny()", tests=f"{_OTHER}nan_and_infinity"
+    ),
     "memory that is listed twice, scaled twice": Mutant(
         "if (chunk.repeat || !(", "if (!(", tests=f"{_OTHER}memory_that_is_listed_twice_counts_twice_and_is_scaled_once"
     ),
@@ -108,6 +114,12 @@ MUTANTS = {
     ),
     "the first example's coefficient for all": Mutant(
         "verdicts[b].by);", "verdicts[0].by);", tests="test_rows.py::test_examples"
+    ),
+    "one coefficient for two examples": Mutant(
+        "verdicts[b + k].by", "verdicts[b].by", tests="test_rows.py::test_examples"
+    ),
+    "examples behind the last pair not added": Mutant(
+        "for (; b < examples; ++b) add_vector", "for (; b < 0; ++b) add_vector", tests="test_rows.py::test_examples"
     ),
     "vectors of examples at any distance": Mutant(
         "(i64)out | step) &", "(i64)out) &", "memory", "test_rows.py::test_sums_of_examples_in_vectors_and_out_of_line"

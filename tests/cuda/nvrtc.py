@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""NVIDIA's run-time compiler, from the packages nvidia-cuda-nvrtc (13) and nvidia-cuda-nvrtc-cu12; it needs no GPU."""
+"""NVIDIA's run-time compiler, from the packages nvidia-cuda-nvrtc (13) and nvidia-cuda-nvrtc-cu12; it needs no GPU.
+
+And its disassembler, from nvidia-cuda-nvdisasm.
+"""
 
 import ctypes
 import re
+import subprocess
+import sysconfig
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12")
+# What CuPy 14 puts behind a RawModule's own options, folders of headers left out: nothing is included.
+CUPY = ("--std=c++17", "-ftz=true", "--device-as-default-execution-space")
 
 
 def _libraries():
@@ -25,6 +33,9 @@ class Nvrtc:
         self._library.nvrtcGetNumSupportedArchs(ctypes.byref(count))
         self.archs = (ctypes.c_int * count.value)()
         self._library.nvrtcGetSupportedArchs(self.archs)
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        self._library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+        self.version = f"{major.value}.{minor.value}"
 
     def _bytes(self, what, program):
         size = ctypes.c_size_t()
@@ -63,3 +74,15 @@ def resources(log):
         if used := re.search(r"Used (\d+) registers", line):
             kernel["registers"] = int(used[1])
     return found
+
+
+def disassemble(cubin):
+    """The machine code of each kernel, as text."""
+    found = sorted(Path(sysconfig.get_path("purelib")).glob("nvidia/**/bin/nvdisasm"))
+    assert found, "nvdisasm is missing: pip install nvidia-cuda-nvdisasm"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernels.cubin"
+        path.write_bytes(cubin)
+        done = subprocess.run([str(found[0]), "-c", str(path)], capture_output=True, text=True, timeout=120, check=True)
+    text = re.split(r"^\.text\.(\w+):", done.stdout, flags=re.MULTILINE)
+    return dict(zip(text[1::2], text[2::2], strict=True))

@@ -2,9 +2,6 @@
 """Every module compiles for every chip, as CuPy would compile it; what the machine code holds."""
 
 import re
-import subprocess
-import sysconfig
-from pathlib import Path
 
 import nvrtc
 import pytest
@@ -12,8 +9,6 @@ import pytest
 from fastclip._backends.cuda.source import MODULES, OPTIONS, source
 
 ARCHS = (70, 75, 80, 86, 89, 90, 100, 103, 120)
-# What CuPy 14 puts behind a RawModule's own options, folders of headers left out: nothing is included.
-CUPY = ("--std=c++17", "-ftz=true", "--device-as-default-execution-space")
 # 65,536 registers of a multiprocessor over four blocks of 256 threads, or one of 1,024.
 BUDGET = dict.fromkeys((kernel for kernels in MODULES.values() for kernel in kernels), 64)
 NO_SPILLS = (80, 90)  # A100, H100 and H200
@@ -27,7 +22,7 @@ def compiled():
 
     def get(module, arch):
         if (module, arch) not in cache:
-            options = (*OPTIONS, *CUPY, f"-arch=sm_{arch}", "--ptxas-options=-v")
+            options = (*OPTIONS, *nvrtc.CUPY, f"-arch=sm_{arch}", "--ptxas-options=-v")
             cache[module, arch] = nvrtc.compiler_for(arch).compile(source(module), options)
         return cache[module, arch]
 
@@ -50,21 +45,11 @@ def test_a_module_compiles(compiled, module, arch):
         assert of["spills"] <= (0 if arch in NO_SPILLS else SPILLS), kernel
 
 
-def disassemble(cubin, folder):
-    path = folder / "kernels.cubin"
-    path.write_bytes(cubin)
-    found = sorted(Path(sysconfig.get_path("purelib")).glob("nvidia/**/bin/nvdisasm"))
-    assert found, "nvdisasm is missing: pip install nvidia-cuda-nvdisasm"
-    done = subprocess.run([str(found[0]), "-c", str(path)], capture_output=True, text=True, timeout=120, check=True)
-    text = re.split(r"^\.text\.(\w+):", done.stdout, flags=re.MULTILINE)
-    return dict(zip(text[1::2], text[2::2], strict=True))
-
-
 @pytest.mark.parametrize("arch", [80, 90])
-def test_vectors_of_16_bytes_are_loaded_and_stored(compiled, tmp_path, arch):
+def test_vectors_of_16_bytes_are_loaded_and_stored(compiled, arch):
     kernels = {}
     for module in MODULES:
-        kernels |= disassemble(compiled(module, arch)[0], tmp_path)
+        kernels |= nvrtc.disassemble(compiled(module, arch)[0])
     assert set(kernels) == set(BUDGET)
     for kernel, code in kernels.items():
         assert "LDG.E.128" in code, kernel
@@ -74,8 +59,8 @@ def test_vectors_of_16_bytes_are_loaded_and_stored(compiled, tmp_path, arch):
         assert "STG.E.128" in kernels[kernel]
 
 
-def test_f32_keeps_its_subnormal_numbers(compiled, tmp_path):
+def test_f32_keeps_its_subnormal_numbers(compiled):
     """CuPy's -ftz=true reaches operators, not the instructions that are written out."""
     for module in MODULES:
-        for kernel, code in disassemble(compiled(module, 90)[0], tmp_path).items():
+        for kernel, code in nvrtc.disassemble(compiled(module, 90)[0]).items():
             assert not re.search(r"\b(FMUL|FADD|FFMA|FSETP?)\.\S*FTZ", code), kernel

@@ -156,6 +156,26 @@ def test_columns_of_too_large_a_table_are_refused(cp, monkeypatch):
         fastclip.clip_by_norm_(cp.asarray(np.ones((40, 30), F32)), 1.0, axes=0)
 
 
+def test_batches_of_too_large_a_table_are_refused(cp, monkeypatch):
+    from fastclip._backends import cuda
+
+    monkeypatch.setattr(cuda, "MOST_RUNS", 99)
+    batches = [cp.asarray(np.ones((50, 3), F32)), cp.asarray(np.ones((50, 2, 4), F32))]
+    fastclip.cuda.example_norms(batches[:1])
+    launches, allocations = len(cp.cuda.launches), cp.cuda.allocations
+    too_many = r"the arrays are 100 runs of adjacent elements.*at most 99\); pass a batch in parts"
+    with pytest.raises(ValueError, match=f"^example_norms: {too_many}"):
+        fastclip.cuda.example_norms(batches)
+    with pytest.raises(ValueError, match=f"^clip_and_sum: {too_many}"):
+        fastclip.cuda.clip_and_sum(batches, 1.0)
+    gaps = cp.view(np.ones((120, 8), F32)[:, :5])
+    with pytest.raises(
+        ValueError, match=r"^fastclip: the arrays are 120 runs .* contiguous copies of arrays with gaps"
+    ):
+        fastclip.clip_by_global_norm_([gaps], 1.0)
+    assert (len(cp.cuda.launches), cp.cuda.allocations) == (launches, allocations)
+
+
 def test_what_is_no_batch(cp):
     with pytest.raises(TypeError, match=r"^clip_rows_: batch, entry 0, has no axis"):
         fastclip.cuda.clip_rows_(cp.asarray(np.array(1.0)), 1.0)

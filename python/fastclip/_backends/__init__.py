@@ -73,6 +73,9 @@ class Backend(Protocol):
     def device_tensors(self, items: list[Any], gradients: bool, device_type: int) -> Any:
         """Return (signature, addresses, device, stream, tensors) of a list that is on one device of DLPack's type."""
 
+    def identities(self, items: list[Any]) -> Any:
+        """Return what tells these objects from others while they live; it can be a key."""
+
     def register_eager_type(
         self,
         kind: type,

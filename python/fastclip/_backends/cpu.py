@@ -32,6 +32,7 @@ class Native:
     tensors_scale = staticmethod(_core.tensors_scale)
     tensors_clamp = staticmethod(_core.tensors_clamp)
     device_tensors = staticmethod(_core.device_tensors)
+    identities = staticmethod(_core.identities)
     eager_norm = staticmethod(_core.eager_norm)
     eager_clip = staticmethod(_core.eager_clip)
     eager_scale = staticmethod(_core.eager_scale)

@@ -184,6 +184,10 @@ class Reference:
     tensors_norm = tensors_clip = tensors_scale = tensors_clamp = device_tensors = _leave_to_framework
     eager_norm = eager_clip = eager_scale = eager_clip_one = eager_clamp = _leave_to_framework
 
+    def identities(self, items: list[Any]) -> Any:
+        """Return the addresses of objects."""
+        return tuple(map(id, items))
+
     def empty_like(self, dense: Array) -> Array:
         """Make room for a result."""
         return np.empty_like(dense)

@@ -8,21 +8,24 @@ namespace fastclip {
 
 struct Scale {
     float narrow;
-    bool tiny;  // the coefficient no longer keeps f32's 24 bits clear of its subnormal numbers
     bool clip, drop;
     double plain, pre, factor;
 
     __device__ explicit Scale(const Verdict& verdict)
         : narrow(fastclip::narrow(verdict.by.plain)),
-          tiny(verdict.by.plain < kPlainBelow),
           clip(verdict.by.clip),
           drop(verdict.drop),
           plain(verdict.by.plain),
           pre(verdict.by.pre),
           factor(verdict.by.factor) {}
 
-    __device__ float product(float x) const { return tiny ? fastclip::narrow(widen(x) * plain) : multiply(x, narrow); }
-    __device__ double product(double x) const { return x * pre * factor; }
+    // The coefficient no longer keeps f32's 24 bits clear of its subnormal numbers.
+    __device__ bool tiny() const { return plain < kPlainBelow; }
+    __device__ bool usual() const { return clip && !drop && !tiny(); }
+    __device__ float usually(float x) const { return multiply(x, narrow); }
+    __device__ double usually(double x) const { return x * pre * factor; }
+    __device__ float product(float x) const { return tiny() ? fastclip::narrow(widen(x) * plain) : usually(x); }
+    __device__ double product(double x) const { return usually(x); }
 
     template <class T>
     __device__ bool operator()(T& x) const {  // false: x stays as it is
@@ -54,6 +57,22 @@ FASTCLIP_INLINE void change_vector(uint4* at, const uint4& v, const Op& op) {
         }
     }
     if (changed) *at = {words[0], words[1], words[2], words[3]};
+}
+
+// What is not a mere product is rare, and made element by element, where they are: in registers, at three branches for
+// each, it was six times the machine code of f16.
+template <int D>
+FASTCLIP_INLINE void change_vector(uint4* at, const uint4& v, const Scale& op) {
+    if (!op.usual()) {
+#pragma unroll 1  // backwards, or rows_warp spills 80 bytes on sm_103
+        for (u32 i = kPerVector<D>; i--;) change_element<D>(reinterpret_cast<typename Element<D>::Stored*>(at) + i, op);
+        return;
+    }
+    u32 words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+    for (u32 i = 0; i < kPerVector<D>; ++i)
+        Element<D>::put(words, i, Element<D>::store(op.usually(Element<D>::load(Element<D>::get(words, i)))));
+    *at = {words[0], words[1], words[2], words[3]};
 }
 
 template <int D, class Op>

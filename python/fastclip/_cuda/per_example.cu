@@ -4,9 +4,18 @@
 
 namespace fastclip {
 
+constexpr u32 kAhead = 2;  // examples whose vectors are on their way at a time
+
 template <int D>  // kKeep's factors are 1
 FASTCLIP_INLINE void add_weighted(double& sum, typename Element<D>::Stored x, const Coefficient& by) {
     sum += as_f64(Element<D>::load(x)) * by.pre * by.factor;
+}
+
+template <int D>
+FASTCLIP_INLINE void add_vector(double (&sums)[kPerVector<D>], const uint4& v, const Coefficient& by) {
+    const u32 words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+    for (u32 j = 0; j < kPerVector<D>; ++j) add_weighted<D>(sums[j], Element<D>::get(words, j), by);
 }
 
 template <int D>
@@ -27,13 +36,18 @@ FASTCLIP_INLINE void sum_run(const char* data, char* out, u32 count, i64 step, u
 #pragma unroll 1
     for (u32 i = lane; i < vectors; i += kWarp) {
         double sums[kPerVector<D>] = {};
+        const auto at = [&](u32 b) { return read_only(global(reinterpret_cast<const uint4*>(data + b * step)) + i); };
+        u32 b = 0;
 #pragma unroll 1
-        for (u32 b = 0; b < examples; ++b) {
-            const uint4 v = read_only(global(reinterpret_cast<const uint4*>(data + b * step)) + i);
-            const u32 words[4] = {v.x, v.y, v.z, v.w};
+        for (; b + kAhead <= examples; b += kAhead) {
+            uint4 v[kAhead];
 #pragma unroll
-            for (u32 j = 0; j < kPerVector<D>; ++j) add_weighted<D>(sums[j], Element<D>::get(words, j), verdicts[b].by);
+            for (u32 k = 0; k < kAhead; ++k) v[k] = at(b + k);
+#pragma unroll
+            for (u32 k = 0; k < kAhead; ++k) add_vector<D>(sums, v[k], verdicts[b + k].by);
         }
+#pragma unroll 1
+        for (; b < examples; ++b) add_vector<D>(sums, at(b), verdicts[b].by);
         u32 words[4] = {0, 0, 0, 0};
 #pragma unroll
         for (u32 j = 0; j < kPerVector<D>; ++j) Element<D>::put(words, j, rounded_sum<D>(sums[j]));

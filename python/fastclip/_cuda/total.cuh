@@ -10,8 +10,9 @@
 
 namespace fastclip {
 
-// f32 squares that vanish err by 2^-150 each: 2^-45 of a sum of 32 that is not below this.
-constexpr double kPairsMin = 0x1p-100;
+// f32 squares that vanish err by 2^-150 each: 2^-45 of a sum of 32 that is not below 2^-100. The upper halves of that
+// and of infinity tell as much as the numbers: one comparison of integers instead of two of f64.
+constexpr u32 kPairsMin = (1023u - 100u) << 20, kPairsEnd = 0x7ff00000u;
 
 // Elements of f64 are squared times 2^600 while all are below 2^-150, as they are up to 2^450, and then times 2^-600:
 // what squares lose on the way down is below 2^-700 of the sum that made it necessary.
@@ -24,6 +25,7 @@ FASTCLIP_INLINE u32 level_for(u32 high) {  // the upper half of a magnitude in f
 }
 
 FASTCLIP_INLINE void lift(Total& t, u32 level) {
+#pragma unroll 1
     for (; t.level < level && t.level < kShrunk; ++t.level) {
         t.hi = t.hi * kShrink * kShrink;
         t.lo = t.lo * kShrink * kShrink;
@@ -43,10 +45,14 @@ FASTCLIP_INLINE void merge(Total& t, Total other) {
     t.nonfinite |= other.nonfinite;
 }
 
-FASTCLIP_INLINE void add_plain(Total& t, double sum) {  // of squares that needed no factor
-    if (sum == 0.0) return;
-    lift(t, kPlain);
-    add_term(t, t.level == kPlain ? sum : sum * kShrink * kShrink, 0.0);
+FASTCLIP_INLINE void add_plain(Total& t, double sum) {  // of squares that needed no factor; not 0
+    if (t.level != kPlain) {
+        lift(t, kPlain);
+        if (t.level == kShrunk) sum = sum * kShrink * kShrink;
+    }
+    const Sum s = two_sum(t.hi, sum);
+    t.hi = s.hi;
+    t.lo += s.lo;
 }
 
 FASTCLIP_INLINE void add_square(Total& t, double x) {
@@ -65,7 +71,7 @@ FASTCLIP_INLINE void add_element(Total& t, typename Element<D>::Stored stored, b
     }
     if constexpr (D == kF64)
         add_square(t, x);
-    else
+    else if (x != 0.0)
         add_plain(t, x * x);
 }
 
@@ -109,7 +115,7 @@ FASTCLIP_INLINE bool add_vectors(Total& t, const uint4 (&v)[N]) {
         double sum = squares<D>(v[0]);
 #pragma unroll
         for (u32 i = 1; i < N; ++i) sum += squares<D>(v[i]);
-        if (!(sum >= kPairsMin && sum < kInf)) return false;
+        if (high_of(sum) - kPairsMin >= kPairsEnd - kPairsMin) return false;
         add_plain(t, sum);
     }
     return true;

@@ -52,9 +52,7 @@ class TensorList:
 
     @staticmethod
     def _new_request(dtype: int) -> NDArray[Any]:
-        request = np.zeros((), records.REQUEST)
-        request["torch"], request["reads"], request["norm_dtype"] = 1, 1, dtype
-        return request
+        return records.request(0, math.inf, 0.0, POLICIES.index("propagate"), False, dtype, True)
 
     def norm(self, addresses: bytes, to: int, ask: bool) -> bool:
         """Write the norm, of `dtype`, to an address on the device; False if `ask` and it is not finite."""

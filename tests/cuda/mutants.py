@@ -8,7 +8,7 @@ eyes), the instructions of ptx.cuh, and how many blocks a chip holds at a time.
 import os
 from typing import NamedTuple
 
-LIST, EACH, CLAMP, MEASURE, ALL = "norm_list", "norm_each", "clamp", "measure", ""
+LIST, EACH, CLAMP, MEASURE, KEPT, ALL = "norm_list", "norm_each", "clamp", "measure", "kept_rows", ""
 
 
 class Mutant(NamedTuple):
@@ -91,7 +91,7 @@ MUTANTS = {
         tests=f"{_OTHER}a_finite_norm_beyond_f64_is_not_an_element_that_is_not",
     ),
     "the policy not asked": Mutant("request.policy == Policy::skip", "false", tests=f"{_OTHER}nan_and_infinity"),
-    # rows, and sums over examples
+    # rows in registers
     "a verdict that is read before it is there": Mutant(
         "request.round);\n        __syncthreads();",
         "request.round);",
@@ -106,6 +106,40 @@ MUTANTS = {
     "rows of another block": Mutant(
         "row += gridDim.x * kAtOnce", "row += gridDim.x", tests="test_rows.py::test_rows_at_any_address"
     ),
+    # rows in shared memory, and clusters
+    "totals of chunks read before they are there": Mutant(
+        "        kept.meet();\n        kept.judge_row", "        kept.judge_row", tests=KEPT
+    ),
+    "a verdict of shared memory read before it is there": Mutant(
+        "        kept.meet();  // and nobody", "        // and nobody", tests=KEPT
+    ),
+    "a cluster's block that ends while others read it": Mutant(
+        "        kept.meet();  // and nobody", "        __syncthreads();  // and nobody", tests=KEPT
+    ),
+    "a barrier of the block for the cluster": Mutant(
+        "            cluster_barrier();\n", "            __syncthreads();\n", tests=KEPT
+    ),
+    "a barrier that one warp leaves out": Mutant(
+        "        kept.meet();\n        kept.judge_row",
+        "        if (kept.warp != 1) kept.meet();\n        kept.judge_row",
+        tests=KEPT,
+    ),
+    "the totals of another block": Mutant(
+        "return {of_rank(&t->hi, c % kRanks)", "return {of_rank(&t->hi, (c + 1) % kRanks)", tests=KEPT
+    ),
+    "a chunk of the cluster that nobody adds": Mutant(
+        "k * kRanks + rank < rows.chunks;", "(k + 1) * kRanks <= rows.chunks;", tests=KEPT
+    ),
+    "room for a chunk too few": Mutant("(rows.chunks + kRanks - 1) / kRanks *", "rows.chunks / kRanks *", tests=KEPT),
+    "the last chunk as long as the others": Mutant("left < per ? left : per", "left < per ? per : per", tests=KEPT),
+    "vectors kept over others": Mutant("to[i + n * kWarp] = v[n]", "to[i + n] = v[n]", tests=KEPT),
+    "the same row for every cluster": Mutant("row = blockIdx.x / kRanks;", "row = 0;", tests=KEPT),
+    "rows within the limit written": Mutant(
+        "        if (!kept.verdict->by.clip) continue;\n        const Scale op(*kept.verdict);",
+        "        Verdict all = *kept.verdict;\n        all.by.clip = true;\n        const Scale op(all);",
+        tests="test_kept_rows.py::test_rows_within_the_limit_are_not_written",
+    ),
+    # sums over examples
     "the first example's coefficient for all": Mutant(
         "verdicts[b].by);", "verdicts[0].by);", tests="test_rows.py::test_examples"
     ),

@@ -127,9 +127,23 @@ FASTCLIP_INLINE void add_one_by_one(Total& t, const uint4* at, u32 vectors, bool
     }
 }
 
+struct Discard {  // what becomes of a lane's vectors i, i + 32, ... once they are read: nothing
+    template <u32 N>
+    __device__ void operator()(u32, const uint4 (&)[N]) const {}
+};
+
+struct Copy {  // they are kept
+    uint4* to;
+    template <u32 N>
+    __device__ void operator()(u32 i, const uint4 (&v)[N]) const {
+#pragma unroll
+        for (u32 n = 0; n < N; ++n) to[i + n * kWarp] = v[n];
+    }
+};
+
 // A warp's share of the elements: vector i goes to lane i % 32, four rows of vectors at a time.
-template <int D>
-FASTCLIP_INLINE void add_run(Total& t, const char* data, u32 count, u32 lane, bool drop) {
+template <int D, class Keep = Discard>
+FASTCLIP_INLINE void add_run(Total& t, const char* data, u32 count, u32 lane, bool drop, const Keep& keep = {}) {
     using Stored = typename Element<D>::Stored;
     const Split<D> split = Split<D>::of(data, count);
     const Stored* head = global(reinterpret_cast<const Stored*>(data));
@@ -142,9 +156,11 @@ FASTCLIP_INLINE void add_run(Total& t, const char* data, u32 count, u32 lane, bo
         if (four) {
             const uint4 v[4] = {read_only(at + i), read_only(at + i + kWarp), read_only(at + i + 2 * kWarp),
                                 read_only(at + i + 3 * kWarp)};
+            keep(i, v);
             done = add_vectors<D>(t, v);
         } else {
             const uint4 v[1] = {read_only(at + i)};
+            keep(i, v);
             done = add_vectors<D>(t, v);
         }
         if (!done) add_one_by_one<D>(t, at + i, four ? 4 : 1, drop);

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,7 @@ class Plan:
         self._bound: Known | None = None
         self._pinned: list[tuple[Any, Any]] = []
         self._uploads = 0
-        blocks = BLOCKS * modules.multiprocessors(cp, device)
+        blocks = BLOCKS * modules.attribute(cp, device, modules.MULTIPROCESSORS)
         by_chunks = -(-chunk_count // chunks.WARPS)
         self._grid = max(1, min(blocks, by_chunks))
         self._norm_grid = self._grid if each else max(1, min(blocks, lane_count))
@@ -160,41 +160,6 @@ class Plan:
     def verdict(self) -> Any:
         """Wait for the verdict on the list and return it."""
         return self._tables["verdicts"].get().view(records.VERDICT)[0]
-
-
-class RowKernel(NamedTuple):
-    """How one of the kernels in `_cuda/rows.cu` is launched."""
-
-    most: int  # bytes of a row
-    name: str
-    rows: int  # that a block has at a time
-    block: int  # threads
-    blocks: int  # of a multiprocessor
-
-
-ROW_KERNELS = (
-    RowKernel(2048, "rows_warp", chunks.WARPS, *BLOCK, BLOCKS),
-    RowKernel(16384, "rows_block", 1, *BLOCK, BLOCKS),
-    RowKernel(65536, "rows_block", 1, 1024, 1),
-)
-
-
-MOST_ROWS = 1 << 31  # the kernels count rows in 32 bits, and step beyond the last one
-
-
-def fits_registers(form: Form) -> bool:
-    """Tell whether the kernels for short rows take such rows: each in one piece, all at one distance."""
-    rows = form.rows or ()
-    short = form.run * form.size <= ROW_KERNELS[-1].most
-    return short and not form.outer and len(rows) == 1 and rows[0][0] <= MOST_ROWS
-
-
-def launch_rows(cp: Any, device: int, rows: NDArray[Any], size: int, request: NDArray[Any]) -> None:
-    """Clip rows of `size` bytes that fit into registers."""
-    kernel = next(k for k in ROW_KERNELS if size <= k.most)
-    blocks = kernel.blocks * modules.multiprocessors(cp, device)
-    grid = max(1, min(blocks, -(-int(rows["rows"]) // kernel.rows)))
-    modules.kernel(cp, kernel.name, device)((grid,), (kernel.block,), (rows, request))
 
 
 def bounds(lo: float, hi: float) -> list[NDArray[Any]]:

@@ -38,4 +38,7 @@ REQUEST = np.dtype(
     align=True,
 )
 BOUNDS = np.dtype([("lo", "f8"), ("hi", "f8")], align=True)
-ROWS = np.dtype([("data", "u8"), ("step", "i8"), ("rows", "u4"), ("count", "u4"), ("dtype", "u4")], align=True)
+ROWS = np.dtype(
+    [("data", "u8"), ("step", "i8"), *((field, "u4") for field in ("rows", "count", "dtype", "chunk", "chunks"))],
+    align=True,
+)

@@ -21,9 +21,9 @@ import numpy as np
 
 ROUNDS = 30
 GIB = 2**30
-ROWS = (4096, 4096)
+ROWS = {"rows": (4096, 4096), "rows of 128 KB": (8192, 32_768), "rows of 1 MB": (1024, 262_144)}
 SIZES = {"20 MB": [5_000_000 // 50] * 50, "1 GiB": [GIB // 4 // 64] * 64, "10,000 arrays of 1 KB": [256] * 10_000}
-DRY_SIZES, DRY_ROWS = {"dry": [100] * 5}, (3, 50)
+DRY_SIZES, DRY_ROWS = {"dry": [100] * 5}, {"rows": (3, 50), "rows of 128 KB": (3, 32_768), "rows of 1 MB": (2, 262_144)}
 #: contestants that leave the gradients as they were
 UNCHANGED = ("copy", "norm", "within", "fused AdamW alone", "rows, none clipped")
 
@@ -159,7 +159,7 @@ def run(cp, dry):
     device_and_host = timer(cp, dry)
     results = {}
     cases = {name: (contestants, sizes) for name, sizes in (DRY_SIZES if dry else SIZES).items()}
-    cases["rows"] = row_contestants, (DRY_ROWS if dry else ROWS)
+    cases |= {name: (row_contestants, shape) for name, shape in (DRY_ROWS if dry else ROWS).items()}
     for name, (make, sizes) in cases.items():
         calls, arrays = make(cp, sizes, dry)
         taken = {contestant: [] for contestant in calls}

@@ -39,6 +39,24 @@ def test_rows_at_any_address(cp, step):
     check_rows(x, y, 1.0)
 
 
+def test_rows_of_the_same_memory_in_another_shape(cp):
+    """As many elements at the same address: what CuPy's pool hands out again, a view, an array whose shape was set."""
+    memory = np.full(60, 1.0, F32)
+    for shape in ((6, 10), (10, 6), (3, 20)):
+        memory[:] = 1.0
+        fastclip.cuda.clip_rows_(cp.view(memory.reshape(shape)), 1.0)
+        np.testing.assert_allclose(memory, shape[1] ** -0.5, rtol=2.0**-22)
+    y = cp.view(memory.reshape(6, 10))
+    for _ in range(3):
+        memory[:] = 1.0
+        fastclip.cuda.clip_rows_(y, 1.0)
+    memory[:] = 1.0
+    y.shape = (2, 30)
+    y._array = y._array.reshape(2, 30)
+    fastclip.cuda.clip_rows_(y, 1.0)
+    np.testing.assert_allclose(memory, 30**-0.5, rtol=2.0**-22)
+
+
 def test_rows_not_in_one_piece(cp):
     columns = batch(40, 30, F32)
     z = cp.asarray(columns)

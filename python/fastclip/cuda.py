@@ -143,7 +143,7 @@ def clip_and_sum(t_list: Any, clip_norm: float) -> tuple[list[Any], Any]:
 
 
 def _on_gpu(function: str, argument: str, tree: Any, *, write: bool) -> tuple[Any, list[Any]]:
-    chosen, _, arrays = gather_anywhere(function, argument, tree, write=write)
+    chosen, _, arrays = gather_anywhere(function, argument, tree, write=write, shaped=True)
     if chosen is backend:
         raise TypeError(f"{function}: {argument} is in the CPU's memory; expected arrays on a GPU.")
     return chosen, arrays

@@ -8,7 +8,8 @@ eyes), the instructions of ptx.cuh, and how many blocks a chip holds at a time.
 import os
 from typing import NamedTuple
 
-LIST, EACH, CLAMP, MEASURE, KEPT, ALL = "norm_list", "norm_each", "clamp", "measure", "kept_rows", ""
+LIST, EACH, CLAMP, MEASURE, ALL = "norm_list", "norm_each", "clamp", "measure", ""
+KEPT, COLUMNS = "kept_rows", "columns"
 
 
 class Mutant(NamedTuple):
@@ -53,7 +54,7 @@ MUTANTS = {
     "no fence before the warp counts itself": Mutant(f"{_FENCE}ended", "        ended", "threads", EACH),
     "a counter that stays": Mutant("    atomicExch(plan.counters, 0u);", ""),
     "an array's counter that stays": Mutant("        atomicExch(plan.counters + group, 0u);", "", tests=EACH),
-    "the first block adds, not the last": Mutant("== gridDim.x - 1;", "== 0;", "threads"),
+    "the first block adds, not the last": Mutant("== count - 1;", "== 0;", "threads"),
     "a warp too early": Mutant("ended, 0) != count", "ended, 0) != count - 1", tests=EACH),
     "a partial sum for each block": Mutant("plan.partials[i] = mine", "plan.partials[blockIdx.x] = mine"),
     # bounds
@@ -139,6 +140,31 @@ MUTANTS = {
         "        Verdict all = *kept.verdict;\n        all.by.clip = true;\n        const Scale op(all);",
         tests="test_kept_rows.py::test_rows_within_the_limit_are_not_written",
     ),
+    # columns
+    "totals of warps read before they are there": Mutant(
+        "scratch.totals[warp][lane] = t[j];\n        __syncthreads();",
+        "scratch.totals[warp][lane] = t[j];",
+        tests=COLUMNS,
+    ),
+    "totals of warps written before they are read": Mutant(
+        "column + j] = all;\n        }\n        __syncthreads();", "column + j] = all;\n        }", "threads", COLUMNS
+    ),
+    "a strip's counter that stays": Mutant(
+        "if (threadIdx.x == 0) atomicExch(c.counters + strip, 0u);", "", tests=COLUMNS
+    ),
+    "a strip ended by a slab too early": Mutant(
+        "c.counters + strip, task.slabs, scratch", "c.counters + strip, task.slabs - 1, scratch", tests=COLUMNS
+    ),
+    "the last slab not added": Mutant("s < task.slabs; ++s", "s + 1 < task.slabs; ++s", tests=COLUMNS),
+    "pairs of a column out of range": Mutant(
+        "if (sum >= kPairsMin && sum < kInf) return add_plain",
+        "return add_plain",
+        tests="test_columns.py::test_columns_out_of_range_and_not_finite",
+    ),
+    "another column's coefficient": Mutant(
+        "c.verdicts[share.column + j]", "c.verdicts[share.column + (j ^ (W > 1))]", tests=COLUMNS
+    ),
+    "rows of the next warp": Mutant("rows = left < c.share ? left : c.share;", "rows = left;", tests=COLUMNS),
     # sums over examples
     "the first example's coefficient for all": Mutant(
         "verdicts[b].by);", "verdicts[0].by);", tests="test_rows.py::test_examples"

@@ -58,10 +58,12 @@ def test_rows_of_the_same_memory_in_another_shape(cp):
 
 
 def test_rows_not_in_one_piece(cp):
-    columns = batch(40, 30, F32)
-    z = cp.asarray(columns)
-    fastclip.clip_by_norm_(z, 0.4, axes=0)
-    check_rows(columns.T, z.get().T, 0.4)
+    x = batch(40, 30, F32).reshape(2, 20, 30)
+    y = cp.asarray(x)
+    fastclip.clip_by_norm_(y, 0.4, axes=1)
+    assert [name for name, *_ in cp.cuda.launches] == ["norm_each", "scale"]
+    for before, after in zip(x, y.get(), strict=True):
+        check_rows(before.T, after.T, 0.4)
 
 
 def test_rows_out_of_range_and_not_finite(cp):
@@ -131,14 +133,14 @@ def test_a_known_batch_is_clipped_and_added_without_an_upload(cp):
     assert (cp.cuda.uploads, cp.cuda.allocations) == (before[0], before[1] + 2)  # the sums, the norms
 
 
-def test_columns_of_too_large_a_table_are_refused(cp, monkeypatch):
+def test_runs_of_too_large_a_table_are_refused(cp, monkeypatch):
     from fastclip._backends import cuda
 
     monkeypatch.setattr(cuda, "MOST_RUNS", 1199)
     with pytest.raises(
         ValueError, match=r"rows are 1200 runs of 1 adjacent elements.*at most 1199\); pass a contiguous"
     ):
-        fastclip.clip_by_norm_(cp.asarray(np.ones((40, 30), F32)), 1.0, axes=0)
+        fastclip.clip_by_norm_(cp.asarray(np.ones((2, 20, 30), F32)), 1.0, axes=1)
 
 
 def test_what_is_no_batch(cp):

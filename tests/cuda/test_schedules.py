@@ -119,3 +119,15 @@ def test_kept_rows(gpu, monkeypatch, of, kernel, processors):
     fastclip.clip_by_norm_(gpu.view(y), 1.0, axes=1)
     assert [launch[:2] for launch in gpu.cuda.launches] == [(kernel, 2 * processors)]
     check_rows(x, y, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [F16, F64], ids=str)
+@pytest.mark.parametrize("count", [40, 33])  # a vector for each lane, a column
+def test_columns(gpu, count, dtype):
+    x = batch(count, 1500, dtype).T.copy()
+    for factor in (1.0, 0.5):  # a counter that stays would leave the verdicts of the first call
+        before = x * dtype.type(factor)
+        y = before.copy()
+        fastclip.clip_by_norm_(gpu.view(y), 1.0, axes=0)
+        check_rows(before.T, y.T, 1.0)
+    assert {name for name, *_ in gpu.cuda.launches} == {"norm_columns", "scale_columns"}

@@ -12,6 +12,7 @@ struct Scale {
     bool clip, drop;
     double plain, pre, factor;
 
+    Scale() = default;
     __device__ explicit Scale(const Verdict& verdict)
         : narrow(fastclip::narrow(verdict.by.plain)),
           tiny(verdict.by.plain < kPlainBelow),

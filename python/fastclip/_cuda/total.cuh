@@ -222,11 +222,12 @@ FASTCLIP_INLINE bool is_last_warp(u32* counter, u32 count) {
     return true;
 }
 
-// True in every thread of the block that ends last, which then sees what thread 0 of all others has written.
-FASTCLIP_INLINE bool is_last_block(u32* counter, Scratch& scratch) {
+// True in every thread of the block that ends last of `count`, which then sees what all others have written before a
+// barrier.
+FASTCLIP_INLINE bool is_last_block(u32* counter, u32 count, Scratch& scratch) {
     if (threadIdx.x == 0) {
         __threadfence();
-        scratch.last = atomicAdd(counter, 1u) == gridDim.x - 1;
+        scratch.last = atomicAdd(counter, 1u) == count - 1;
     }
     __syncthreads();
     if (!scratch.last) return false;

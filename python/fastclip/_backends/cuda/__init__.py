@@ -8,6 +8,7 @@ nothing: the coefficient stays on the device.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastclip._backends.cuda import chunks, layout, records, rows, statistics
+from fastclip._backends.cuda import chunks, columns, layout, records, rows, statistics
 from fastclip._backends.cuda.chunks import Form
 from fastclip._backends.cuda.plan import (
     ROUNDS,
@@ -23,6 +24,7 @@ from fastclip._backends.cuda.plan import (
     bounds,
     plan_for,
     stream_key,
+    tables_for,
 )
 from fastclip._backends.cuda.tensors import TensorList, tensor_list
 from fastclip._device import DTYPES, DeviceArray, cupy, fetch, numpy_dtype
@@ -79,12 +81,19 @@ class Cuda:
         if 0 in array.shape:
             return
         cp = cupy()
-        if way := rows.way(cp, array.device, form):
+        way = rows.way(cp, array.device, form)
+        if way or columns.are(form):
             request = _request(limit, rule, 0)
             request["round"] = ROUNDS[array.dtype]
             self._calls += 1
-            with self._ordered([array]):
-                rows.launch(cp, way, array, form, request)
+            with self._ordered([array]) as (_, stream):
+                if way:
+                    rows.launch(cp, way, array, form, request)
+                    return
+                make = functools.partial(columns.ColumnTables, cp, form, array.device)
+                tables = tables_for(cp, form, array.device, stream, make)
+                with tables.lock:
+                    tables.clip(array, request)
             return
         if (runs := math.prod(array.shape) // form.run) > MOST_RUNS:
             raise ValueError(

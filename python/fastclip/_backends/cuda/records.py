@@ -42,3 +42,12 @@ ROWS = np.dtype(
     [("data", "u8"), ("step", "i8"), *((field, "u4") for field in ("rows", "count", "dtype", "chunk", "chunks"))],
     align=True,
 )
+COLUMNS = np.dtype(
+    [
+        ("data", "u8"),
+        *((field, "i8") for field in ("step", "rows")),
+        *((table, "u8") for table in ("partials", "verdicts", "counters")),
+        *((field, "u4") for field in ("columns", "dtype", "width", "share")),
+    ],
+    align=True,
+)

@@ -23,6 +23,7 @@ MODULES = {
     "rows": ("rows_warp", "rows_block"),
     "rows_shared": ("rows_shared",),
     "rows_cluster": ("rows_cluster",),
+    "columns": ("norm_columns", "scale_columns"),
     "per_example": ("weighted_sum",),
 }
 

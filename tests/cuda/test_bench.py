@@ -18,5 +18,6 @@ def test_a_dry_run_calls_everything_and_times_nothing(tmp_path):
     assert set(found["dry"]) - {"apex"} == {"norm", "within", "clip", "clip_in_step of fused AdamW"} | by_torch
     batches = {"rows": 600, "rows of 128 KB": 3 << 17, "rows of 1 MB": 2 << 20}
     assert all(set(found[case]) == {"rows, none clipped", "rows, all clipped"} for case in batches)
-    for case, size in {"dry": 2000, **batches}.items():
+    assert set(found["columns"]) == {"columns, none clipped", "columns, all clipped"}
+    for case, size in {"dry": 2000, "columns": 4800, **batches}.items():
         assert all(times["device_us"] is None and times["bytes"] == size for times in found[case].values())

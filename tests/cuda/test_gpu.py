@@ -115,6 +115,23 @@ def test_rows(cupy, columns):
     assert (np.abs(total.get() - expected.sum(0)) <= allowed).all()
 
 
+@pytest.mark.parametrize("shape", [(3, 100_003), (3000, 1000), (100_003, 12), (1_000_000, 1)])
+def test_columns(cupy, shape):
+    x = np.random.default_rng(shape[1]).standard_normal(shape).astype(F32)
+    x[:, ::2] *= 1e-3
+    limit = 0.5 * math.sqrt(shape[0])
+    y = cupy.asarray(x)
+    fastclip.clip_by_norm_(y, limit, axes=0)
+    norms = np.sqrt((x.astype(F64) ** 2).sum(0))
+    np.testing.assert_allclose(y.get(), x * np.minimum(1.0, limit / norms), rtol=2.0**-22)
+    seen = set()
+    for _ in range(5):
+        y = cupy.asarray(x)
+        fastclip.clip_by_norm_(y, limit, axes=0)
+        seen.add(y.get().tobytes())
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("dtype", NUMPY_KNOWS, ids=str)
 @pytest.mark.parametrize("size", [70_002, 250_000, 1_800_000])
 def test_rows_that_are_kept_have_the_bits_of_two_launches(cupy, dtype, size):
@@ -200,7 +217,7 @@ def test_compute_sanitizer_finds_nothing(tool):
     sanitizer = shutil.which("compute-sanitizer")
     if sanitizer is None or os.environ.get("FASTCLIP_UNDER_SANITIZER"):
         pytest.skip("compute-sanitizer is not installed, or this run is already its own")
-    tests = [f"{Path(__file__)}::test_{name}" for name in ("a_list", "rows", "values_and_statistics")]
+    tests = [f"{Path(__file__)}::test_{name}" for name in ("a_list", "rows", "columns", "values_and_statistics")]
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-m", "pytest", "-q", *tests]
     environment = {**os.environ, "FASTCLIP_UNDER_SANITIZER": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment, check=False)

@@ -19,6 +19,7 @@ NAMES = (
     "nan_and_infinity",
     "values_and_statistics",
     "rows",
+    "columns",
     "rows_that_are_kept_have_the_bits_of_two_launches",
 )
 

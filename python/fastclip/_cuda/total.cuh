@@ -127,13 +127,22 @@ FASTCLIP_INLINE void add_one_by_one(Total& t, const uint4* at, u32 vectors, bool
     }
 }
 
-struct Discard {  // what becomes of a lane's vectors i, i + 32, ... once they are read: nothing
+// How elements are read, and what becomes of a lane's vectors i, i + 32, ...: nothing, or they are kept.
+struct Discard {
+    template <class T>
+    __device__ static T load(const T* at) {
+        return read_only(at);
+    }
     template <u32 N>
     __device__ void operator()(u32, const uint4 (&)[N]) const {}
 };
 
-struct Copy {  // they are kept
+struct Copy {
     uint4* to;
+    template <class T>
+    __device__ static T load(const T* at) {  // what the same kernel writes later is not for the read-only cache
+        return *at;
+    }
     template <u32 N>
     __device__ void operator()(u32 i, const uint4 (&v)[N]) const {
 #pragma unroll
@@ -147,19 +156,19 @@ FASTCLIP_INLINE void add_run(Total& t, const char* data, u32 count, u32 lane, bo
     using Stored = typename Element<D>::Stored;
     const Split<D> split = Split<D>::of(data, count);
     const Stored* head = global(reinterpret_cast<const Stored*>(data));
-    if (lane < split.head) add_element<D>(t, read_only(head + lane), drop);
+    if (lane < split.head) add_element<D>(t, keep.load(head + lane), drop);
     const uint4* at = global(reinterpret_cast<const uint4*>(head + split.head));
 #pragma unroll 1
     for (u32 i = lane; i < split.vectors;) {
         const bool four = i + 3 * kWarp < split.vectors;
         bool done;
         if (four) {
-            const uint4 v[4] = {read_only(at + i), read_only(at + i + kWarp), read_only(at + i + 2 * kWarp),
-                                read_only(at + i + 3 * kWarp)};
+            const uint4 v[4] = {keep.load(at + i), keep.load(at + i + kWarp), keep.load(at + i + 2 * kWarp),
+                                keep.load(at + i + 3 * kWarp)};
             keep(i, v);
             done = add_vectors<D>(t, v);
         } else {
-            const uint4 v[1] = {read_only(at + i)};
+            const uint4 v[1] = {keep.load(at + i)};
             keep(i, v);
             done = add_vectors<D>(t, v);
         }
@@ -167,7 +176,7 @@ FASTCLIP_INLINE void add_run(Total& t, const char* data, u32 count, u32 lane, bo
         i += four ? 4 * kWarp : kWarp;
     }
     const Stored* tail = head + (count - split.tail);
-    if (lane < split.tail) add_element<D>(t, read_only(tail + lane), drop);
+    if (lane < split.tail) add_element<D>(t, keep.load(tail + lane), drop);
 }
 
 FASTCLIP_INLINE void add_chunk(Total& t, const Plan& plan, const Chunk& chunk, bool drop) {

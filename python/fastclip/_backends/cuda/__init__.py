@@ -8,7 +8,6 @@ nothing: the coefficient stays on the device.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +23,6 @@ from fastclip._backends.cuda.plan import (
     bounds,
     plan_for,
     stream_key,
-    tables_for,
 )
 from fastclip._backends.cuda.tensors import TensorList, tensor_list
 from fastclip._device import DTYPES, DeviceArray, cupy, fetch, numpy_dtype
@@ -89,11 +87,8 @@ class Cuda:
             with self._ordered([array]) as (_, stream):
                 if way:
                     rows.launch(cp, way, array, form, request)
-                    return
-                make = functools.partial(columns.ColumnTables, cp, form, array.device)
-                tables = tables_for(cp, form, array.device, stream, make)
-                with tables.lock:
-                    tables.clip(array, request)
+                else:
+                    columns.clip(cp, stream, array, form, request)
             return
         if (runs := math.prod(array.shape) // form.run) > MOST_RUNS:
             raise ValueError(

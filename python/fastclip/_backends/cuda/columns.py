@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastclip._backends.cuda import chunks, modules, records
 from fastclip._backends.cuda.chunks import Form
-from fastclip._backends.cuda.plan import BLOCK, Tables
+from fastclip._backends.cuda.plan import BLOCK, Tables, tables_for
 from fastclip._device import DeviceArray
 
 MOST = 1 << 31  # columns: the kernels count them in 32 bits
@@ -64,3 +64,10 @@ class ColumnTables(Tables):
         grid = min(self._blocks, -(-columns // (WARP * width)) * self._slabs)
         for name, arguments in (("norm_columns", (self._argument, request)), ("scale_columns", (self._argument,))):
             modules.kernel(self._cp, name, self._device)((grid,), BLOCK, arguments)
+
+
+def clip(cp: Any, stream: Any, array: DeviceArray, form: Form, request: NDArray[Any]) -> None:
+    """Clip the columns of an array on a stream."""
+    tables: ColumnTables = tables_for(cp, form, array.device, stream, lambda: ColumnTables(cp, form, array.device))
+    with tables.lock:
+        tables.clip(array, request)

@@ -21,11 +21,12 @@ import numpy as np
 
 ROUNDS = 30
 GIB = 2**30
-ROWS = (4096, 4096)
+ROWS = {"rows": (4096, 4096), "rows of 128 KB": (8192, 32_768), "rows of 1 MB": (1024, 262_144)}
 SIZES = {"20 MB": [5_000_000 // 50] * 50, "1 GiB": [GIB // 4 // 64] * 64, "10,000 arrays of 1 KB": [256] * 10_000}
-DRY_SIZES, DRY_ROWS = {"dry": [100] * 5}, (3, 50)
+COLUMNS, DRY_COLUMNS = (16_384, 16_384), (40, 30)
+DRY_SIZES, DRY_ROWS = {"dry": [100] * 5}, {"rows": (3, 50), "rows of 128 KB": (3, 32_768), "rows of 1 MB": (2, 262_144)}
 #: contestants that leave the gradients as they were
-UNCHANGED = ("copy", "norm", "within", "fused AdamW alone", "rows, none clipped")
+UNCHANGED = ("copy", "norm", "within", "fused AdamW alone", "rows, none clipped", "columns, none clipped")
 
 
 def load_fake():
@@ -154,12 +155,29 @@ def row_contestants(cp, shape, dry):
     ]
 
 
+def column_contestants(cp, shape, dry):
+    """The same of columns: their norms are along the first axis."""
+    import fastclip
+
+    matrix = cp.asarray(np.full(shape, 1e-3, np.float32))
+    length = 1e-3 * math.sqrt(shape[0])
+    found = {
+        "columns, none clipped": lambda: fastclip.clip_by_norm_(matrix, 2 * length, axes=0),
+        "columns, all clipped": lambda: fastclip.clip_by_norm_(matrix, 0.5 * length, axes=0),
+    }
+    if not dry:
+        other = cp.empty_like(matrix)
+        found["copy"] = lambda: other.data.copy_from_device_async(matrix.data, matrix.nbytes)
+    return found, [matrix]
+
+
 def run(cp, dry):
     """Time every size; medians in microseconds, or None in a dry run."""
     device_and_host = timer(cp, dry)
     results = {}
     cases = {name: (contestants, sizes) for name, sizes in (DRY_SIZES if dry else SIZES).items()}
-    cases["rows"] = row_contestants, (DRY_ROWS if dry else ROWS)
+    cases["columns"] = column_contestants, (DRY_COLUMNS if dry else COLUMNS)
+    cases |= {name: (row_contestants, shape) for name, shape in (DRY_ROWS if dry else ROWS).items()}
     for name, (make, sizes) in cases.items():
         calls, arrays = make(cp, sizes, dry)
         taken = {contestant: [] for contestant in calls}

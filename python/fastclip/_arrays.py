@@ -110,10 +110,13 @@ def gather_entries(
 
 
 def gather_anywhere(
-    function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False
+    function: str, argument: str, tree: Any, *, write: bool, every_real: bool = False, shaped: bool = False
 ) -> tuple[Any, list[str], list[Any]]:
-    """Collect the arrays of a container, all on the CPU or all on one GPU: the backend for them, their names, they."""
-    arrays: Any = _known.find(tree, backend.identities, write=write)
+    """Collect the arrays of a container, all on the CPU or all on one GPU: the backend for them, their names, they.
+
+    `shaped`: their shapes matter, and not their sizes alone.
+    """
+    arrays: Any = _known.find(tree, backend.identities, write=write, shaped=shaped)
     if arrays is not None:
         return gpu(), [], arrays
     entries = list(leaves(function, argument, tree))

@@ -17,14 +17,15 @@ FOLDER = Path(os.environ.get("FASTCLIP_EMULATOR_FOLDER") or tempfile.mkdtemp(pre
 #: the flags of every build; a plain one adds -O2
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Werror"]
 FLAGS = ["-std=c++20", "-g", "-fPIC", "-pthread", "-ffp-contract=off", "-fno-strict-aliasing", f"-I{HERE}", *WARNINGS]
-KERNEL = re.compile(r'^extern "C" __global__ void __launch_bounds__\([^)]*\)\s+(\w+)\(', re.MULTILINE)
+_HEAD = r'^extern "C" __global__ void (?:__cluster_dims__\((\d+), 1, 1\) )?__launch_bounds__\([^)]*\)\s+(\w+)\('
+KERNEL = re.compile(_HEAD, re.MULTILINE)  # the blocks of a cluster, the name
 
 LAUNCHER = """
 #include <string_view>
 extern "C" const char* emulator_launch(const char* name, const unsigned* grid, const unsigned* block, void** arguments,
-                                       unsigned workers, unsigned seed) {
+                                       unsigned shared, unsigned workers, unsigned seed) {
     static thread_local std::string message;
-    const emulator::Launch launch = {{grid[0], 1, 1}, {block[0], 1, 1}, seed, nullptr, nullptr};
+    emulator::Launch launch = {{grid[0], 1, 1}, {block[0], 1, 1}, 1, shared, seed, nullptr, nullptr};
     const std::string_view called = name;
     message = "no such kernel";
     %s
@@ -51,14 +52,20 @@ def _compile(*command, text=None):
     assert done.returncode == 0, done.stderr[:6000]
 
 
+def names(source):
+    """The kernels of a source."""
+    return tuple(name for _, name in KERNEL.findall(source))
+
+
 def build(source, flags):
     """Compile one module, or find it; its shared library."""
-    names = KERNEL.findall(source)
     calls = "\n    ".join(
-        f'if (called == "{n}") message = emulator::launch({n}, arguments, launch, workers);' for n in names
+        f'if (called == "{name}") launch.cluster = {cluster or 1}, '
+        f"message = emulator::launch({name}, arguments, launch, workers);"
+        for cluster, name in KERNEL.findall(source)
     )
     text = '#include "emulator.hpp"\n' + source + '\n#line 1 "launcher"' + LAUNCHER % calls
-    machinery = [HERE / "emulator.hpp", HERE / "emulator.cpp"]
+    machinery = [HERE / name for name in ("emulator.hpp", "fibers.hpp", "emulator.cpp")]
     key = hashlib.sha256("\0".join([text, *flags, *(p.read_text("utf-8") for p in machinery)]).encode()).hexdigest()[
         :16
     ]
@@ -70,7 +77,7 @@ def build(source, flags):
     if "-fsanitize=thread" in flags:
         plain += ["-DEMULATOR_TSAN", "-fno-tree-loop-distribute-patterns"]  # memcpy in a fiber would be seen
     scheduler, kernels = FOLDER / f"{key}-scheduler.o", FOLDER / f"{key}.o"
-    _compile(compiler(), *FLAGS, *plain, "-c", str(machinery[1]), "-o", str(scheduler))
+    _compile(compiler(), *FLAGS, *plain, "-c", str(machinery[-1]), "-o", str(scheduler))
     _compile(compiler(), *FLAGS, *flags, "-x", "c++", "-c", "-", "-o", str(kernels), text=text)
     unfinished = FOLDER / f"{key}.{os.getpid()}.so"
     _compile(compiler(), *FLAGS, *flags, "-shared", str(kernels), str(scheduler), "-o", str(unfinished))
@@ -83,14 +90,14 @@ class Module:
 
     def __init__(self, source):
         source = mutated(source)
-        self.names = KERNEL.findall(source)
+        self.names = names(source)
         self._library = ctypes.CDLL(str(build(source, extra_flags())))
         self._library.emulator_launch.restype = ctypes.c_char_p
 
-    def launch(self, name, grid, block, arguments, *, workers, seed):
-        """Run a kernel; `arguments` are NumPy scalars and 0-d arrays, passed by value."""
+    def launch(self, name, grid, block, arguments, *, shared=0, workers=1, seed=0):
+        """Run a kernel. `arguments` are NumPy scalars and 0-d arrays, passed by value; `shared` is in bytes."""
         pointers = (ctypes.c_void_p * len(arguments))(*(a.ctypes.data for a in arguments))
         sizes = (ctypes.c_uint * 1)(grid), (ctypes.c_uint * 1)(block)
-        message = self._library.emulator_launch(name.encode(), *sizes, pointers, workers, seed).decode()
+        message = self._library.emulator_launch(name.encode(), *sizes, pointers, shared, workers, seed).decode()
         if message:
             raise RuntimeError(f"{name}: {message}")

@@ -18,7 +18,7 @@ def _load(name):
 
 
 # The helpers of these tests stand beside them; pytest's importlib mode puts no folder on the path.
-for helper in ("mutants", "build", "fakecupy", "lists", "nvrtc", "ways"):
+for helper in ("mutants", "build", "fakecupy", "lists", "batches", "nvrtc", "ways"):
     _load(helper)
 
 

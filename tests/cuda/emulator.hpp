@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Lets g++ compile the CUDA sources and run them on the CPU: one fiber for each CUDA thread.
 //
-// The fibers of a block share one OS thread, so its shared memory is an arena of that OS thread, filled with NaN before
-// each block. Blocks may be spread over OS threads. The order in which fibers run follows a seed; a barrier that can
-// never be met, and a collective whose lanes disagree about their mask, end the launch with a message.
+// The fibers of a block, and of the blocks of a cluster, share one OS thread. Shared memory is an arena for each block,
+// filled with NaN before; behind its dynamic part is a page that nobody may touch. Clusters may be spread over OS
+// threads. The order in which fibers run follows a seed; a barrier that can never be met, a collective whose lanes
+// disagree about their mask, and shared memory of a block that has not begun or has ended, end the launch with a
+// message.
 //
 // The scheduler is in emulator.cpp, which is built without -fsanitize=thread: ThreadSanitizer then sees the kernels and
 // not the machinery.
@@ -31,6 +33,8 @@ namespace emulator {
 
 struct Launch {
     dim3 grid, block;
+    unsigned cluster;  // blocks
+    std::size_t shared;
     unsigned seed;
     void (*body)(void*);
     void* arguments;
@@ -45,14 +49,18 @@ struct Lane {  // what a kernel may ask about its own thread
 struct Block {  // ... and about its own block
     dim3 index;
     const Launch* launch;
+    void* cluster_key;
 };
 
 extern thread_local Lane* lane;
 extern thread_local Block* block;
 
 void wait_at_barrier();
+void wait_at_cluster_barrier();
 unsigned long long exchange(unsigned mask, unsigned long long value, unsigned source);
 void* shared(unsigned id, std::size_t size);
+void* dynamic_shared();
+const void* at_rank(const void* p, unsigned rank);
 std::string run(const Launch& launch, unsigned workers);
 
 inline void order(void* at, bool acquire) {  // tells ThreadSanitizer what a barrier orders
@@ -71,6 +79,13 @@ inline void barrier() {
     void* key = block;
     order(key, false);
     wait_at_barrier();
+    order(key, true);
+}
+
+inline void cluster_barrier() {
+    void* key = block->cluster_key;
+    order(key, false);
+    wait_at_cluster_barrier();
     order(key, true);
 }
 
@@ -125,6 +140,7 @@ To same_bits(From from) {
 #define __global__
 #define __device__
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
 #define threadIdx (emulator::lane->thread)
 #define blockIdx (emulator::block->index)
 #define blockDim (emulator::block->launch->block)
@@ -154,6 +170,7 @@ inline unsigned atomicExch(unsigned* to, unsigned value) { return __atomic_excha
 
 #define FASTCLIP_INLINE static inline
 #define FASTCLIP_SHARED(type, name) type& name = *static_cast<type*>(emulator::shared(__COUNTER__, sizeof(type)))
+#define FASTCLIP_DYNAMIC_SHARED(name) uint4* name = static_cast<uint4*>(emulator::dynamic_shared())
 
 namespace fastclip {
 
@@ -197,6 +214,11 @@ FASTCLIP_INLINE T read_only(const T* p) {
 template <class T>
 FASTCLIP_INLINE T written_by_others(const T* p) {
     return *p;
+}
+FASTCLIP_INLINE void cluster_barrier() { emulator::cluster_barrier(); }
+template <class T>
+FASTCLIP_INLINE T of_rank(const T* p, unsigned rank) {
+    return *static_cast<const T*>(emulator::at_rank(p, rank));
 }
 
 }  // namespace fastclip

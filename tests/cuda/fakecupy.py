@@ -82,23 +82,40 @@ def zeros(shape, dtype=float):
     return ndarray(np.zeros(shape, dtype))
 
 
-class RawKernel:
+class Function:
     """A kernel, launched as by cuLaunchKernel."""
 
     def __init__(self, module, name):
-        self._module, self.name = module, name
+        self._module, self._name = module, name
+        self.dynamic = 48 * 1024  # what a launch may ask for
 
-    @property
-    def kernel(self):
-        return self
-
-    def __call__(self, grid, block, args):
+    def __call__(self, grid, block, args, shared_mem=0):
         assert len(grid) == len(block) == 1
         for a in args:  # what real CuPy passes by value
             assert isinstance(a, np.ndarray)
             assert a.size == 1
-        cuda.launches.append((self.name, grid[0], block[0], cuda.stream.ptr))
-        self._module.launch(self.name, grid[0], block[0], args, workers=cuda.workers, seed=cuda.seed)
+        if shared_mem > (most := min(self.dynamic, cuda.shared)):
+            raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: {shared_mem} bytes of at most {most}")
+        cuda.launches.append((self._name, grid[0], block[0], cuda.stream.ptr))
+        how = {"shared": shared_mem, "workers": cuda.workers, "seed": cuda.seed}
+        self._module.launch(self._name, grid[0], block[0], args, **how)
+
+
+class RawKernel:
+    """A kernel and its attributes."""
+
+    def __init__(self, module, name):
+        self.kernel = Function(module, name)
+
+    @property
+    def max_dynamic_shared_size_bytes(self):
+        return self.kernel.dynamic
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, size):
+        if size > cuda.shared:
+            raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: {size} bytes of at most {cuda.shared}")
+        self.kernel.dynamic = size
 
 
 class RawModule:
@@ -182,7 +199,9 @@ class _Cuda:
         self.runtime = types.SimpleNamespace(
             pointerGetAttributes=lambda pointer: types.SimpleNamespace(device=0),
             getDevice=lambda: 0,
-            deviceGetAttribute=lambda attribute, device: self.multiprocessors,
+            deviceGetAttribute=lambda attribute, device: {16: self.multiprocessors, 75: self.major, 97: self.shared}[
+                attribute
+            ],
             memcpy=_memcpy,
         )
         self.compilations = 0
@@ -192,6 +211,7 @@ class _Cuda:
         self.launches, self.waits = [], []
         self.allocations = self.uploads = self.synchronizations = 0
         self.seed, self.workers, self.multiprocessors = 0, 1, 2
+        self.major, self.shared = 9, 227 * 1024  # an H100
         self.stream = _Stream()
 
     def get_current_stream(self, device=-1):

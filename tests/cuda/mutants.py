@@ -9,6 +9,7 @@ import os
 from typing import NamedTuple
 
 LIST, EACH, CLAMP, MEASURE, ALL = "norm_list", "norm_each", "clamp", "measure", ""
+KEPT, COLUMNS = "kept_rows", "columns"
 
 
 class Mutant(NamedTuple):
@@ -53,7 +54,7 @@ MUTANTS = {
     "no fence before the warp counts itself": Mutant(f"{_FENCE}ended", "        ended", "threads", EACH),
     "a counter that stays": Mutant("    atomicExch(plan.counters, 0u);", ""),
     "an array's counter that stays": Mutant("        atomicExch(plan.counters + group, 0u);", "", tests=EACH),
-    "the first block adds, not the last": Mutant("== gridDim.x - 1;", "== 0;", "threads"),
+    "the first block adds, not the last": Mutant("== count - 1;", "== 0;", "threads"),
     "a warp too early": Mutant("ended, 0) != count", "ended, 0) != count - 1", tests=EACH),
     "a partial sum for each block": Mutant("plan.partials[i] = mine", "plan.partials[blockIdx.x] = mine"),
     # bounds
@@ -97,7 +98,7 @@ MUTANTS = {
         tests=f"{_OTHER}a_finite_norm_beyond_f64_is_not_an_element_that_is_not",
     ),
     "the policy not asked": Mutant("request.policy == Policy::skip", "false", tests=f"{_OTHER}nan_and_infinity"),
-    # rows, and sums over examples
+    # rows in registers
     "a verdict that is read before it is there": Mutant(
         "request.round);\n        __syncthreads();",
         "request.round);",
@@ -112,6 +113,65 @@ MUTANTS = {
     "rows of another block": Mutant(
         "row += gridDim.x * kAtOnce", "row += gridDim.x", tests="test_rows.py::test_rows_at_any_address"
     ),
+    # rows in shared memory, and clusters
+    "totals of chunks read before they are there": Mutant(
+        "        kept.meet();\n        kept.judge_row", "        kept.judge_row", tests=KEPT
+    ),
+    "a verdict of shared memory read before it is there": Mutant(
+        "        kept.meet();  // and nobody", "        // and nobody", tests=KEPT
+    ),
+    "a cluster's block that ends while others read it": Mutant(
+        "        kept.meet();  // and nobody", "        __syncthreads();  // and nobody", tests=KEPT
+    ),
+    "a barrier of the block for the cluster": Mutant(
+        "            cluster_barrier();\n", "            __syncthreads();\n", tests=KEPT
+    ),
+    "a barrier that one warp leaves out": Mutant(
+        "        kept.meet();\n        kept.judge_row",
+        "        if (kept.warp != 1) kept.meet();\n        kept.judge_row",
+        tests=KEPT,
+    ),
+    "the totals of another block": Mutant(
+        "return {of_rank(&t->hi, c % kRanks)", "return {of_rank(&t->hi, (c + 1) % kRanks)", tests=KEPT
+    ),
+    "a chunk of the cluster that nobody adds": Mutant(
+        "k * kRanks + rank < rows.chunks;", "(k + 1) * kRanks <= rows.chunks;", tests=KEPT
+    ),
+    "room for a chunk too few": Mutant("(rows.chunks + kRanks - 1) / kRanks *", "rows.chunks / kRanks *", tests=KEPT),
+    "the last chunk as long as the others": Mutant("left < per ? left : per", "left < per ? per : per", tests=KEPT),
+    "vectors kept over others": Mutant("to[i + n * kWarp] = v[n]", "to[i + n] = v[n]", tests=KEPT),
+    "the same row for every cluster": Mutant("row = blockIdx.x / kRanks;", "row = 0;", tests=KEPT),
+    "rows within the limit written": Mutant(
+        "        if (!kept.verdict->by.clip) continue;\n        const Scale op(*kept.verdict);",
+        "        Verdict all = *kept.verdict;\n        all.by.clip = true;\n        const Scale op(all);",
+        tests="test_kept_rows.py::test_rows_within_the_limit_are_not_written",
+    ),
+    # columns
+    "totals of warps read before they are there": Mutant(
+        "scratch.totals[warp][lane] = t[j];\n        __syncthreads();",
+        "scratch.totals[warp][lane] = t[j];",
+        tests=COLUMNS,
+    ),
+    "totals of warps written before they are read": Mutant(
+        "column + j] = all;\n        }\n        __syncthreads();", "column + j] = all;\n        }", "threads", COLUMNS
+    ),
+    "a strip's counter that stays": Mutant(
+        "if (threadIdx.x == 0) atomicExch(c.counters + strip, 0u);", "", tests=COLUMNS
+    ),
+    "a strip ended by a slab too early": Mutant(
+        "c.counters + strip, task.slabs, scratch", "c.counters + strip, task.slabs - 1, scratch", tests=COLUMNS
+    ),
+    "the last slab not added": Mutant("s < task.slabs; ++s", "s + 1 < task.slabs; ++s", tests=COLUMNS),
+    "pairs of a column out of range": Mutant(
+        "if (sum >= kPairsMin && sum < kInf) return add_plain",
+        "return add_plain",
+        tests="test_columns.py::test_columns_out_of_range_and_not_finite",
+    ),
+    "another column's coefficient": Mutant(
+        "c.verdicts[share.column + j]", "c.verdicts[share.column + (j ^ (W > 1))]", tests=COLUMNS
+    ),
+    "rows of the next warp": Mutant("rows = left < c.share ? left : c.share;", "rows = left;", tests=COLUMNS),
+    # sums over examples
     "the first example's coefficient for all": Mutant(
         "verdicts[b].by);", "verdicts[0].by);", tests="test_rows.py::test_examples"
     ),

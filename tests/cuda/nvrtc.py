@@ -64,7 +64,7 @@ def compiler_for(arch):
 
 
 def resources(log):
-    """Registers, and bytes of stack and of spills, of each kernel."""
+    """Registers, and bytes of stack, of spills and of variables in shared memory, of each kernel."""
     found, kernel = {}, None
     for line in log.splitlines():
         if entry := re.search(r"entry function '(\w+)'", line):
@@ -73,6 +73,8 @@ def resources(log):
             kernel["stack"], kernel["spills"] = int(spills[1]), int(spills[2]) + int(spills[3])
         if used := re.search(r"Used (\d+) registers", line):
             kernel["registers"] = int(used[1])
+            shared = re.search(r"(\d+) bytes smem", line)
+            kernel["shared"] = int(shared[1]) if shared else 0
     return found
 
 

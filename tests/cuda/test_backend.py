@@ -242,6 +242,6 @@ def test_real_cupy_takes_the_modules_without_a_gpu(monkeypatch, tmp_path):
     memory = np.ones(4, F32)
     block = cupy.cuda.UnownedMemory(memory.ctypes.data, memory.nbytes, memory, 0)
     array = cupy.ndarray((4,), F32, cupy.cuda.MemoryPointer(block, 0))
-    assert _known._looks([array]) == ([memory.ctypes.data], [4], [F32])  # what makes a known list quick
+    assert _known._looks([array]) == ([memory.ctypes.data], [(4,)], [F32])  # what makes a known list quick
     with pytest.raises(TypeError, match=r"^clip_by_norm_: t\[0\], of type ndarray, .*(InsufficientDriver|NoDevice)"):
         fastclip.clip_by_norm_([array], 1.0)

@@ -16,6 +16,8 @@ def test_a_dry_run_calls_everything_and_times_nothing(tmp_path):
     found = json.loads((tmp_path / "cuda.json").read_text("utf-8"))
     by_torch = {"torch foreach", "fastclip.torch", "torch, and fused AdamW", "fused AdamW alone"}
     assert set(found["dry"]) - {"apex"} == {"norm", "within", "clip", "clip_in_step of fused AdamW"} | by_torch
-    assert set(found["rows"]) == {"rows, none clipped", "rows, all clipped"}
-    for case, size in (("dry", 2000), ("rows", 600)):
+    batches = {"rows": 600, "rows of 128 KB": 3 << 17, "rows of 1 MB": 2 << 20}
+    assert all(set(found[case]) == {"rows, none clipped", "rows, all clipped"} for case in batches)
+    assert set(found["columns"]) == {"columns, none clipped", "columns, all clipped"}
+    for case, size in {"dry": 2000, "columns": 4800, **batches}.items():
         assert all(times["device_us"] is None and times["bytes"] == size for times in found[case].values())

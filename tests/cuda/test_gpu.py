@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import lists
 import numpy as np
@@ -17,6 +18,7 @@ from dtypes import F16, F32, F64
 
 import fastclip
 import fastclip.cuda
+from fastclip._backends.cuda import rows as cuda_rows
 
 NUMPY_KNOWS = (F16, F32, F64)  # CuPy has no bfloat16 of its own in all versions
 
@@ -91,9 +93,14 @@ def test_values_and_statistics(cupy):
     assert oracle.same_bits(fetched(clipped), expected)
 
 
-@pytest.mark.parametrize("columns", [1, 500, 512, 4097, 16_384, 20_001])
+#: around what registers hold, a block of most chips or of an H100, a cluster of eight of these
+COLUMNS = [1, 500, 512, 4097, 16_384, 20_001, 57_344, 57_345, 458_752, 458_753]
+
+
+@pytest.mark.parametrize("columns", COLUMNS)
 def test_rows(cupy, columns):
-    x = np.random.default_rng(columns).standard_normal((300, columns)).astype(F32)
+    rows = min(300, max(6, 3_000_000 // columns))
+    x = np.random.default_rng(columns).standard_normal((rows, columns)).astype(F32)
     x[::2] *= 1e-3
     y = cupy.asarray(x)
     fastclip.cuda.clip_rows_(y, 0.5)
@@ -106,6 +113,36 @@ def test_rows(cupy, columns):
     # each term within 2^-22, and their sum, in float64, rounded to float32 once
     allowed = np.abs(expected).sum(0) * 2.0**-22 + np.abs(expected.sum(0)) * 2.0**-24
     assert (np.abs(total.get() - expected.sum(0)) <= allowed).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 100_003), (3000, 1000), (100_003, 12), (1_000_000, 1)])
+def test_columns(cupy, shape):
+    x = np.random.default_rng(shape[1]).standard_normal(shape).astype(F32)
+    x[:, ::2] *= 1e-3
+    limit = 0.5 * math.sqrt(shape[0])
+    y = cupy.asarray(x)
+    fastclip.clip_by_norm_(y, limit, axes=0)
+    norms = np.sqrt((x.astype(F64) ** 2).sum(0))
+    np.testing.assert_allclose(y.get(), x * np.minimum(1.0, limit / norms), rtol=2.0**-22)
+    seen = set()
+    for _ in range(5):
+        y = cupy.asarray(x)
+        fastclip.clip_by_norm_(y, limit, axes=0)
+        seen.add(y.get().tobytes())
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("dtype", NUMPY_KNOWS, ids=str)
+@pytest.mark.parametrize("size", [70_002, 250_000, 1_800_000])
+def test_rows_that_are_kept_have_the_bits_of_two_launches(cupy, dtype, size):
+    """Whichever kernel this chip has for them; more rows than it has at a time."""
+    x = np.random.default_rng(size).standard_normal((36_000_000 // size, size // dtype.itemsize)).astype(dtype)
+    x[::3] *= dtype.type(1e-3)
+    kept, twice = cupy.asarray(x), cupy.asarray(x)
+    fastclip.cuda.clip_rows_(kept, 2.0)
+    with mock.patch.object(cuda_rows, "way", return_value=None):
+        fastclip.cuda.clip_rows_(twice, 2.0)
+    assert oracle.same_bits(kept.get(), twice.get())
 
 
 def test_the_bits_are_those_of_every_run(cupy):
@@ -180,7 +217,7 @@ def test_compute_sanitizer_finds_nothing(tool):
     sanitizer = shutil.which("compute-sanitizer")
     if sanitizer is None or os.environ.get("FASTCLIP_UNDER_SANITIZER"):
         pytest.skip("compute-sanitizer is not installed, or this run is already its own")
-    tests = [f"{Path(__file__)}::test_{name}" for name in ("a_list", "rows", "values_and_statistics")]
+    tests = [f"{Path(__file__)}::test_{name}" for name in ("a_list", "rows", "columns", "values_and_statistics")]
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-m", "pytest", "-q", *tests]
     environment = {**os.environ, "FASTCLIP_UNDER_SANITIZER": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment, check=False)

@@ -13,7 +13,15 @@ gpu = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(gpu)
 
 #: those that need no more of CuPy than the fake has
-NAMES = ("a_list", "subnormal_and_huge_numbers", "nan_and_infinity", "values_and_statistics", "rows")
+NAMES = (
+    "a_list",
+    "subnormal_and_huge_numbers",
+    "nan_and_infinity",
+    "values_and_statistics",
+    "rows",
+    "columns",
+    "rows_that_are_kept_have_the_bits_of_two_launches",
+)
 
 
 def _cases():

@@ -7,6 +7,7 @@ import lists
 import numpy as np
 import oracle
 import pytest
+from batches import H100, LITTLE, batch, check_rows, chip, copied
 from dtypes import BF16, DTYPES, F16, F32, F64
 
 import fastclip
@@ -106,3 +107,27 @@ def test_a_guarded_array_is_written_within_its_bounds(gpu):
         assert (block[:17] == 2.0).all()
         assert (block[271:] == 2.0).all()
         assert (block[17:271] < 1.0).all()
+
+
+@pytest.mark.parametrize(("of", "kernel", "processors"), [(H100, "rows_shared", 1), (LITTLE, "rows_cluster", 8)])
+def test_kept_rows(gpu, monkeypatch, of, kernel, processors):
+    """Three in turn: the totals of the next are not to be written before those of one are read."""
+    chip(gpu, monkeypatch, *of)
+    gpu.cuda.multiprocessors = processors
+    x = batch(5, 33_000, F16, step=3)
+    y = copied(x)
+    fastclip.clip_by_norm_(gpu.view(y), 1.0, axes=1)
+    assert [launch[:2] for launch in gpu.cuda.launches] == [(kernel, 2 * processors)]
+    check_rows(x, y, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [F16, F64], ids=str)
+@pytest.mark.parametrize("count", [40, 33])  # a vector for each lane, a column
+def test_columns(gpu, count, dtype):
+    x = batch(count, 1500, dtype).T.copy()
+    for factor in (1.0, 0.5):  # a counter that stays would leave the verdicts of the first call
+        before = x * dtype.type(factor)
+        y = before.copy()
+        fastclip.clip_by_norm_(gpu.view(y), 1.0, axes=0)
+        check_rows(before.T, y.T, 1.0)
+    assert {name for name, *_ in gpu.cuda.launches} == {"norm_columns", "scale_columns"}

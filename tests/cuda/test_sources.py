@@ -24,7 +24,7 @@ def test_a_source_needs_no_header_but_our_own(path):
 
 
 def test_the_list_of_kernels_is_that_of_the_sources():
-    found = {p.stem: tuple(build.KERNEL.findall(p.read_text("utf-8"))) for p in FILES if p.suffix == ".cu"}
+    found = {p.stem: build.names(p.read_text("utf-8")) for p in FILES if p.suffix == ".cu"}
     assert found == MODULES
 
 

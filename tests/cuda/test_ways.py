@@ -24,7 +24,9 @@ def test_sanitizers_have_nothing_to_say(way):
 
 
 def test_every_line_of_every_kernel_is_run(tmp_path):
-    files = [str(HERE / f"test_{name}.py") for name in ("schedules", "list", "each", "rows", "torch")]
+    files = [
+        str(HERE / f"test_{name}.py") for name in ("schedules", "list", "each", "rows", "kept_rows", "columns", "torch")
+    ]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(f for f in files if Path(f).exists())]
     environment = {"FASTCLIP_EMULATOR_FOLDER": str(tmp_path), "FASTCLIP_EMULATOR_FLAGS": "-O0 --coverage"}
     done = subprocess.run(

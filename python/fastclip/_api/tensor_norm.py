@@ -50,7 +50,7 @@ def clip_by_norm_(t: Any, clip_norm: float, axes: Any = None) -> None:
     if axes is None:
         _each_in_place("clip_by_norm_", t, limit, TENSOR_NORM, _tensor)
         return
-    chosen, _, arrays = gather_anywhere("clip_by_norm_", "t", t, write=True)
+    chosen, _, arrays = gather_anywhere("clip_by_norm_", "t", t, write=True, shaped=True)
     masks = {id(a): _axes_mask("clip_by_norm_", axes, len(a.shape)) for a in arrays}
     rule = _tensor["in place"] if chosen is backend else TENSOR_NORM["in place"]
     for a in once(arrays) if chosen is backend else _device.once(arrays):

@@ -11,6 +11,7 @@ struct Scale {
     bool clip, drop;
     double plain, pre, factor;
 
+    Scale() = default;
     __device__ explicit Scale(const Verdict& verdict)
         : narrow(fastclip::narrow(verdict.by.plain)),
           clip(verdict.by.clip),

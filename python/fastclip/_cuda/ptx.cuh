@@ -9,6 +9,7 @@
 
 #define FASTCLIP_INLINE static __device__ __forceinline__
 #define FASTCLIP_SHARED(type, name) __shared__ type name
+#define FASTCLIP_DYNAMIC_SHARED(name) extern __shared__ uint4 name[]
 
 namespace fastclip {
 
@@ -83,6 +84,27 @@ FASTCLIP_INLINE T read_only(const T* p) {
 template <class T>
 FASTCLIP_INLINE T written_by_others(const T* p) {  // past L1, which other blocks' stores don't reach
     return __ldcg(p);
+}
+
+// ---- clusters, from sm_90 on
+
+FASTCLIP_INLINE void cluster_barrier() {  // of all threads of all blocks; what they have written before is seen behind
+    asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
+}
+FASTCLIP_INLINE unsigned address_at(const void* p, unsigned rank) {
+    unsigned at;
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(at) : "r"((unsigned)__cvta_generic_to_shared(p)), "r"(rank));
+    return at;
+}
+FASTCLIP_INLINE double of_rank(const double* p, unsigned rank) {  // the same place in shared memory of another block
+    double x;
+    asm volatile("ld.shared::cluster.f64 %0, [%1];" : "=d"(x) : "r"(address_at(p, rank)) : "memory");
+    return x;
+}
+FASTCLIP_INLINE unsigned of_rank(const unsigned* p, unsigned rank) {
+    unsigned x;
+    asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(x) : "r"(address_at(p, rank)) : "memory");
+    return x;
 }
 
 }  // namespace fastclip

@@ -22,7 +22,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_list(Plan plan, R
         mine = block_total(mine, scratch);
         if (threadIdx.x == 0) plan.partials[i] = mine;
     }
-    if (!is_last_block(plan.counters, scratch)) return;
+    if (!is_last_block(plan.counters, gridDim.x, scratch)) return;
     Total all = {0.0, 0.0, 0, 0};
     for (u32 i = threadIdx.x; i < lanes; i += kThreads) merge(all, total_of_others(plan.partials + i));
     all = block_total(all, scratch);

@@ -1,19 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Rows that fit into registers: each is read once, and written only if it is above the limit.
-#include "change.cuh"
-#include "common.cuh"
-#include "total.cuh"
-#include "verdict.cuh"
+#include "rows.cuh"
 
 namespace fastclip {
-
-struct Rows {
-    char* data;
-    i64 step;  // bytes from one row to the next
-    u32 rows;
-    u32 count;  // elements of a row, adjacent ones
-    u32 dtype;
-};
 
 constexpr u32 kVectors = 4;  // that a thread holds; 16 would take the compiler ten times as long
 constexpr u32 kMany = 1024;  // threads of the largest block: as many registers for each as with four blocks of 256
@@ -68,7 +57,7 @@ FASTCLIP_INLINE Total read_row(char* data, u32 count, uint4 (&v)[kVectors]) {
 #pragma unroll
     for (u32 k = 0; k < kVectors; ++k)
         if (share.has(k)) v[k] = share.at[k * share.group];
-    Total t = {0.0, 0.0, 0, 0};
+    Total t = {0.0, 0.0, D == kF64 ? kGrown : kPlain, 0};  // no other dtype has squares that want a factor to grow
     u32 missed = 0;
 #pragma unroll
     for (u32 k = 0; k < kVectors; ++k)

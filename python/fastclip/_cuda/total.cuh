@@ -133,31 +133,56 @@ FASTCLIP_INLINE void add_one_by_one(Total& t, const uint4* at, u32 vectors, bool
     }
 }
 
+// How elements are read, and what becomes of a lane's vectors i, i + 32, ...: nothing, or they are kept.
+struct Discard {
+    template <class T>
+    __device__ static T load(const T* at) {
+        return read_only(at);
+    }
+    template <u32 N>
+    __device__ void operator()(u32, const uint4 (&)[N]) const {}
+};
+
+struct Copy {
+    uint4* to;
+    template <class T>
+    __device__ static T load(const T* at) {  // what the same kernel writes later is not for the read-only cache
+        return *at;
+    }
+    template <u32 N>
+    __device__ void operator()(u32 i, const uint4 (&v)[N]) const {
+#pragma unroll
+        for (u32 n = 0; n < N; ++n) to[i + n * kWarp] = v[n];
+    }
+};
+
 // A warp's share of the elements: vector i goes to lane i % 32, four rows of vectors at a time.
-template <int D>
-FASTCLIP_INLINE void add_run(Total& t, const char* data, u32 count, u32 lane, bool drop) {
+template <int D, class Keep = Discard>
+FASTCLIP_INLINE void add_run(Total& t, const char* data, u32 count, u32 lane, bool drop, const Keep& keep = {}) {
     using Stored = typename Element<D>::Stored;
     const Split<D> split = Split<D>::of(data, count);
     const Stored* head = global(reinterpret_cast<const Stored*>(data));
-    if (lane < split.head) add_element<D>(t, read_only(head + lane), drop);
+    if (lane < split.head) add_element<D>(t, keep.load(head + lane), drop);
     const uint4* at = global(reinterpret_cast<const uint4*>(head + split.head));
 #pragma unroll 1
     for (u32 i = lane; i < split.vectors;) {
         const bool four = i + 3 * kWarp < split.vectors;
         bool done;
         if (four) {
-            const uint4 v[4] = {read_only(at + i), read_only(at + i + kWarp), read_only(at + i + 2 * kWarp),
-                                read_only(at + i + 3 * kWarp)};
+            const uint4 v[4] = {keep.load(at + i), keep.load(at + i + kWarp), keep.load(at + i + 2 * kWarp),
+                                keep.load(at + i + 3 * kWarp)};
+            keep(i, v);
             done = add_vectors<D>(t, v);
         } else {
-            const uint4 v[1] = {read_only(at + i)};
+            const uint4 v[1] = {keep.load(at + i)};
+            keep(i, v);
             done = add_vectors<D>(t, v);
         }
         if (!done) add_one_by_one<D>(t, at + i, four ? 4 : 1, drop);
         i += four ? 4 * kWarp : kWarp;
     }
     const Stored* tail = head + (count - split.tail);
-    if (lane < split.tail) add_element<D>(t, read_only(tail + lane), drop);
+    if (lane < split.tail) add_element<D>(t, keep.load(tail + lane), drop);
 }
 
 FASTCLIP_INLINE void add_chunk(Total& t, const Plan& plan, const Chunk& chunk, bool drop) {
@@ -212,11 +237,12 @@ FASTCLIP_INLINE bool is_last_warp(u32* counter, u32 count) {
     return true;
 }
 
-// True in every thread of the block that ends last, which then sees what thread 0 of all others has written.
-FASTCLIP_INLINE bool is_last_block(u32* counter, Scratch& scratch) {
+// True in every thread of the block that ends last of `count`, which then sees what all others have written before a
+// barrier.
+FASTCLIP_INLINE bool is_last_block(u32* counter, u32 count, Scratch& scratch) {
     if (threadIdx.x == 0) {
         __threadfence();
-        scratch.last = atomicAdd(counter, 1u) == gridDim.x - 1;
+        scratch.last = atomicAdd(counter, 1u) == count - 1;
     }
     __syncthreads();
     if (!scratch.last) return false;

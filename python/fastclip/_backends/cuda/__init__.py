@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastclip._backends.cuda import chunks, layout, records, statistics
+from fastclip._backends.cuda import chunks, columns, layout, records, rows, statistics
 from fastclip._backends.cuda.chunks import Form
 from fastclip._backends.cuda.plan import (
     ROUNDS,
     Plan,
     bounds,
-    fits_registers,
-    launch_rows,
     plan_for,
     stream_key,
 )
@@ -81,27 +79,24 @@ class Cuda:
         form = layout.rows(array, axes)
         if 0 in array.shape:
             return
-        short = fits_registers(form)
-        if (runs := math.prod(array.shape) // form.run) > MOST_RUNS and not short:
+        cp = cupy()
+        way = rows.way(cp, array.device, form)
+        if way or columns.are(form):
+            request = _request(limit, rule, 0)
+            request["round"] = ROUNDS[array.dtype]
+            self._calls += 1
+            with self._ordered([array]) as (_, stream):
+                if way:
+                    rows.launch(cp, way, array, form, request)
+                else:
+                    columns.clip(cp, stream, array, form, request)
+            return
+        if (runs := math.prod(array.shape) // form.run) > MOST_RUNS:
             raise ValueError(
                 f"clip_by_norm_, clip_rows_: the rows are {runs} runs of {form.run} adjacent elements, each with an "
                 f"entry in a table (at most {MOST_RUNS}); pass a contiguous copy whose last axes are those of the norm."
             )
-        if short:
-            self._clip_short_rows(array, form, limit, rule)
-        else:
-            self._clip_groups([array], (form,), limit, rule)
-
-    def _clip_short_rows(self, array: DeviceArray, form: Form, limit: float, rule: Rule) -> None:
-        cp = cupy()
-        rows = np.zeros((), records.ROWS)
-        ((rows["rows"], rows["step"]),) = form.rows or ((1, 0),)
-        rows["data"], rows["count"], rows["dtype"] = array.pointer, form.run, array.dtype
-        request = _request(limit, rule, 0)
-        request["round"] = ROUNDS[array.dtype]
-        self._calls += 1
-        with self._ordered([array]):
-            launch_rows(cp, array.device, rows, form.run * form.size, request)
+        self._clip_groups([array], (form,), limit, rule)
 
     def _clip_groups(self, arrays: list[DeviceArray], forms: tuple[Form, ...], limit: float, rule: Rule) -> None:
         with self._bound(arrays, "each", forms) as (_, plan):

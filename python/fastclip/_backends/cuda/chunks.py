@@ -54,6 +54,11 @@ def chunk_bytes(total: int) -> int:
     return int(min(MOST, max(LEAST, 1 << share.bit_length() - 1)))
 
 
+def row_chunk_bytes(row: int) -> int:
+    """Return how long the chunks of a row are: one for each warp of a cluster of eight blocks of 32, or fewer."""
+    return min(MOST, max(LEAST, 1 << (-(-row // 256) - 1).bit_length()))
+
+
 def sum_starts(forms: Sequence[Form]) -> list[int]:
     """Return where the sum over each array's rows begins in a block of all, at multiples of 16 bytes, and its size."""
     return list(itertools.accumulate((-(-form.run * form.size // 16) * 16 for form in forms), initial=0))
@@ -76,7 +81,10 @@ def make(forms: tuple[Form, ...]) -> Chunks:
     array, group, starts = array[order], group[order], starts[order]
     run, size = _column(forms, "run")[array], _column(forms, "size")[array]
 
-    per = chunk_bytes(int((run * size).sum())) // size
+    if len(forms) == 1 and by_row and not forms[0].outer:  # as in `rows.way`, and so to the same bits
+        per = row_chunk_bytes(forms[0].run * forms[0].size) // size
+    else:
+        per = chunk_bytes(int((run * size).sum())) // size
     pieces = -(-run // per)  # of each run
     of = np.repeat(np.arange(len(run)), pieces)
     k = np.arange(len(of)) - np.repeat(np.cumsum(pieces) - pieces, pieces)

@@ -58,6 +58,8 @@ def _runs(axes: Axes, size: int) -> tuple[int, Axes]:
     for n, stride in sorted((axis for axis in axes if axis[0] != 1), key=lambda axis: abs(axis[1])):
         if not outer and stride == run * size:
             run *= n
+        elif outer and stride == outer[-1][0] * outer[-1][1]:
+            outer[-1] = (n * outer[-1][0], outer[-1][1])
         else:
             outer.append((n, stride))
     return run, tuple(reversed(outer))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from fastclip._backends.cuda.source import MODULES, OPTIONS, source
+from fastclip._backends.cuda.source import DYNAMIC, MODULES, OPTIONS, source
 
 _lock = threading.Lock()
 _modules: dict[tuple[int, str], Any] = {}  # CuPy loads a module again for each object, so these are kept
@@ -24,11 +24,18 @@ def kernel(cp: Any, name: str, device: int) -> Any:
             if compiled is None:
                 compiled = _modules[id(cp), module] = cp.RawModule(code=source(module), options=OPTIONS)
             compiled.compile()
-            found = _kernels[key] = compiled.get_function(name).kernel
+            function = compiled.get_function(name)
+            if name in DYNAMIC:  # 48 KB is what a block has that asks for no more
+                function.max_dynamic_shared_size_bytes = attribute(cp, device, SHARED)
+            found = _kernels[key] = function.kernel
     return found
 
 
-def multiprocessors(cp: Any, device: int) -> int:
-    """Return how many there are; `Device.attributes` asks for a hundred numbers to give one."""
-    multi_processor_count = 16  # CUDA's cudaDevAttrMultiProcessorCount
-    return int(cp.cuda.runtime.deviceGetAttribute(multi_processor_count, device))
+#: CUDA's numbers of a device's attributes: how many multiprocessors, the first part of the compute capability, and the
+#: bytes of shared memory that a block can have
+MULTIPROCESSORS, MAJOR, SHARED = 16, 75, 97
+
+
+def attribute(cp: Any, device: int, which: int) -> int:
+    """Return one of them; `Device.attributes` asks for a hundred numbers to give one."""
+    return int(cp.cuda.runtime.deviceGetAttribute(which, device))

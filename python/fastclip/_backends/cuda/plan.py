@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,29 @@ ROUNDS = (2.0**-24, 2.0**-24, 2.0**-24, 2.0**-53)  # by dtype
 PINNED = 4  # uploads of addresses that may be under way
 
 
-class Plan:
+class Tables:
+    """What stays on the device for one stream, and in a graph as long as the process lives."""
+
+    def __init__(self, cp: Any, device: int) -> None:
+        _refuse_capture(cp)
+        self.lock = threading.Lock()
+        self._cp, self._device = cp, device
+        self._in_graph = False
+
+    def serves(self, stream: Any) -> bool:
+        """Tell whether a call may use them: what is in a graph is left to graphs, which have the addresses."""
+        return not self._in_graph or bool(stream.is_capturing())
+
+    def _note_capture(self) -> None:
+        if not self._in_graph and self._cp.cuda.get_current_stream().is_capturing():
+            self._in_graph = True
+            _in_graphs.append(self)
+
+    def _room(self, count: int, dtype: np.dtype[Any]) -> Any:
+        return self._cp.zeros(max(count, 1) * dtype.itemsize, np.uint8)
+
+
+class Plan(Tables):
     """The device side of one list, by its sizes and dtypes; only addresses change. For one stream of one device.
 
     What is reckoned: one verdict for the list ("list"), or one ("each") or statistics ("measure") for each array, or
@@ -30,9 +52,7 @@ class Plan:
     """
 
     def __init__(self, cp: Any, forms: tuple[Form, ...], what: str, device: int) -> None:
-        _refuse_capture(cp)
-        self.lock = threading.Lock()
-        self._cp, self._device = cp, device
+        super().__init__(cp, device)
         self._kernels: dict[str, Any] = {}
         if what == "sum":
             self._starts = self._upload(np.array(chunks.sum_starts(forms), np.int64))
@@ -64,21 +84,14 @@ class Plan:
         if not by_row:
             self._argument["groups"] = 0
         self._argument["chunk_count"], self._argument["lane_count"] = chunk_count, lane_count
-        self._addresses, self._in_graph = b"", False
+        self._addresses = b""
         self._bound: Known | None = None
         self._pinned: list[tuple[Any, Any]] = []
         self._uploads = 0
-        blocks = BLOCKS * modules.multiprocessors(cp, device)
+        blocks = BLOCKS * modules.attribute(cp, device, modules.MULTIPROCESSORS)
         by_chunks = -(-chunk_count // chunks.WARPS)
         self._grid = max(1, min(blocks, by_chunks))
         self._norm_grid = self._grid if each else max(1, min(blocks, lane_count))
-
-    def serves(self, stream: Any) -> bool:
-        """Tell whether a call may use the plan: what is in a graph is left to graphs, which have its addresses."""
-        return not self._in_graph or bool(stream.is_capturing())
-
-    def _room(self, count: int, dtype: np.dtype[Any]) -> Any:
-        return self._cp.zeros(max(count, 1) * dtype.itemsize, np.uint8)
 
     def _upload(self, table: NDArray[Any]) -> Any:
         raw = np.ascontiguousarray(table).view(np.uint8).reshape(-1)
@@ -89,9 +102,7 @@ class Plan:
         if self._bound is not arrays:
             self.bind_addresses(np.array([a.pointer for a in arrays], np.uint64).tobytes())
             self._bound = arrays if isinstance(arrays, Known) else None
-        if not self._in_graph and self._cp.cuda.get_current_stream().is_capturing():
-            self._in_graph = True
-            _in_graphs.append(self)
+        self._note_capture()
 
     def bind_addresses(self, addresses: bytes) -> None:
         """Do the same with the addresses themselves, 8 bytes each."""
@@ -162,41 +173,6 @@ class Plan:
         return self._tables["verdicts"].get().view(records.VERDICT)[0]
 
 
-class RowKernel(NamedTuple):
-    """How one of the kernels in `_cuda/rows.cu` is launched."""
-
-    most: int  # bytes of a row
-    name: str
-    rows: int  # that a block has at a time
-    block: int  # threads
-    blocks: int  # of a multiprocessor
-
-
-ROW_KERNELS = (
-    RowKernel(2048, "rows_warp", chunks.WARPS, *BLOCK, BLOCKS),
-    RowKernel(16384, "rows_block", 1, *BLOCK, BLOCKS),
-    RowKernel(65536, "rows_block", 1, 1024, 1),
-)
-
-
-MOST_ROWS = 1 << 31  # the kernels count rows in 32 bits, and step beyond the last one
-
-
-def fits_registers(form: Form) -> bool:
-    """Tell whether the kernels for short rows take such rows: each in one piece, all at one distance."""
-    rows = form.rows or ()
-    short = form.run * form.size <= ROW_KERNELS[-1].most
-    return short and not form.outer and len(rows) == 1 and rows[0][0] <= MOST_ROWS
-
-
-def launch_rows(cp: Any, device: int, rows: NDArray[Any], size: int, request: NDArray[Any]) -> None:
-    """Clip rows of `size` bytes that fit into registers."""
-    kernel = next(k for k in ROW_KERNELS if size <= k.most)
-    blocks = kernel.blocks * modules.multiprocessors(cp, device)
-    grid = max(1, min(blocks, -(-int(rows["rows"]) // kernel.rows)))
-    modules.kernel(cp, kernel.name, device)((grid,), (kernel.block,), (rows, request))
-
-
 def bounds(lo: float, hi: float) -> list[NDArray[Any]]:
     """Round a pair of bounds to each dtype."""
     pairs = np.zeros(len(DTYPES), records.BOUNDS)
@@ -205,8 +181,8 @@ def bounds(lo: float, hi: float) -> list[NDArray[Any]]:
 
 
 KEPT = 64
-_plans: OrderedDict[Any, Plan] = OrderedDict()
-_in_graphs: list[Plan] = []  # for good: nobody says when the last graph with their tables' addresses is gone
+_plans: OrderedDict[Any, Tables] = OrderedDict()
+_in_graphs: list[Tables] = []  # for good: nobody says when the last graph with their tables' addresses is gone
 _lock = threading.Lock()
 
 
@@ -226,9 +202,13 @@ def stream_key(stream: int) -> tuple[int, int]:
 
 def plan_for(cp: Any, forms: tuple[Form, ...], what: str, device: int, stream: Any) -> Plan:
     """Find the plan of a list or make it. Streams don't share one, since they would share its partial sums."""
-    key = (id(cp), forms, what, device, stream_key(stream.ptr))
-    plan: Plan = recall(_plans, key, lambda: Plan(cp, forms, what, device), lambda plan: plan.serves(stream))
+    plan: Plan = tables_for(cp, (forms, what), device, stream, lambda: Plan(cp, forms, what, device))
     return plan
+
+
+def tables_for(cp: Any, key: Any, device: int, stream: Any, make: Callable[[], Tables]) -> Any:
+    """Find what is kept under a key for a stream of a device, or make it."""
+    return recall(_plans, (id(cp), key, device, stream_key(stream.ptr)), make, lambda tables: tables.serves(stream))
 
 
 def recall(

@@ -43,7 +43,19 @@ REQUEST = np.dtype(
 )
 _REQUEST = struct.Struct("3Q4d6I")  # to fill an array's fields one by one takes four times as long
 BOUNDS = np.dtype([("lo", "f8"), ("hi", "f8")], align=True)
-ROWS = np.dtype([("data", "u8"), ("step", "i8"), ("rows", "u4"), ("count", "u4"), ("dtype", "u4")], align=True)
+ROWS = np.dtype(
+    [("data", "u8"), ("step", "i8"), *((field, "u4") for field in ("rows", "count", "dtype", "chunk", "chunks"))],
+    align=True,
+)
+COLUMNS = np.dtype(
+    [
+        ("data", "u8"),
+        *((field, "i8") for field in ("step", "rows")),
+        *((table, "u8") for table in ("partials", "verdicts", "counters")),
+        *((field, "u4") for field in ("columns", "dtype", "width", "share")),
+    ],
+    align=True,
+)
 
 
 def request(

@@ -21,8 +21,14 @@ MODULES = {
     "transform": ("scale", "clamp"),
     "measure": ("measure",),
     "rows": ("rows_warp", "rows_block"),
+    "rows_shared": ("rows_shared",),
+    "rows_cluster": ("rows_cluster",),
+    "columns": ("norm_columns", "scale_columns"),
     "per_example": ("weighted_sum",),
 }
+
+#: kernels whose shared memory has the size that a launch says
+DYNAMIC = ("rows_shared", "rows_cluster")
 
 
 def _find(name: str) -> Path:

@@ -157,7 +157,7 @@ def render(run: dict[str, Any], comparison: Record | None = None) -> str:
         "On an idle machine; `benchmarks/README.md` says how it measures.\n",
         "    make bench                                                    # the comparison with other libraries\n"
         "    make bars BARS_OPTIONS='--json benchmarks/results/ruler.json'  # the bars\n"
-        "    make trainings                                                # steps and whole clients of PyTorch\n"
+        "    make trainings                                                # training steps and whole clients\n"
         "    .venv/bin/python benchmarks/page.py                           # this page\n",
     ]
     return "\n".join(parts)

@@ -31,6 +31,9 @@ class Held {
     Held(const Held&) = delete;
     Held& operator=(const Held&) = delete;
 
+    // Python is ending this thread, which no longer has the GIL: destructors leave their references alone.
+    static bool unwinding() { return unwinding_; }
+
     template <class F>  // f must not touch Python
     void without_gil(F&& f) {
         std::exception_ptr failure;
@@ -50,7 +53,7 @@ class Held {
 
   private:
     std::span<PyObject* const> arrays_;
-    bool unwinding_ = false;
+    static inline thread_local bool unwinding_ = false;
 };
 
 enum class Gil { keep, release };

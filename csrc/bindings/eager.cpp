@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "bindings/calls.hpp"
 #include "engine/blocks.hpp"
 #include "engine/ops.hpp"
 
@@ -34,25 +35,39 @@ void register_eager_type(py::handle type, std::unique_ptr<EagerExchange> exchang
     registered() = {py::reinterpret_borrow<py::object>(type), std::move(exchange)};
 }
 
+EagerTensors::~EagerTensors() {
+    if (!Held::unwinding()) return;
+    for (py::object& kept : kept_) kept.release();
+}
+
+bool EagerTensors::keep(PyObject* item) {
+    if (item == Py_None) {
+        places_.push_back(-1);
+        return true;
+    }
+    if (Py_TYPE(item) != reinterpret_cast<PyTypeObject*>(registered().type.ptr())) return false;
+    places_.push_back(static_cast<int>(kept_.size()));
+    kept_.push_back(py::reinterpret_borrow<py::object>(item));
+    return true;
+}
+
+bool EagerTensors::read() {
+    buffers.reserve(kept_.size());
+    return registered().exchange->read(kept_, buffers);
+}
+
 bool EagerTensors::add(py::handle items) {
     const bool is_list = PyList_CheckExact(items.ptr());
     if (!registered().exchange || !(is_list || PyTuple_CheckExact(items.ptr()))) return false;
     const auto most = static_cast<std::size_t>(PySequence_Fast_GET_SIZE(items.ptr()));
-    buffers.reserve(most);
     kept_.reserve(most);
     places_.reserve(most);
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.ptr()); ++i) {
-        auto item = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(items.ptr(), i));
-        if (item.is_none()) {
-            places_.push_back(-1);
-            continue;
-        }
-        if (Py_TYPE(item.ptr()) != reinterpret_cast<PyTypeObject*>(registered().type.ptr())) return false;
-        places_.push_back(static_cast<int>(kept_.size()));
-        kept_.push_back(std::move(item));
-    }
-    return registered().exchange->read(kept_, buffers);
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.ptr()); ++i)
+        if (!keep(PySequence_Fast_GET_ITEM(items.ptr(), i))) return false;
+    return read();
 }
+
+bool EagerTensors::add_one(py::handle item) { return registered().exchange && keep(item.ptr()) && read(); }
 
 py::object EagerTensors::make_scalar(double value, DType dtype, py::handle context) const {
     const Buffer block = acquire(dtype, 1);

@@ -44,9 +44,15 @@ void register_eager_type(pybind11::handle type, std::unique_ptr<EagerExchange> e
 // Eager tensors in the CPU's memory. They are immutable and kept, so the GIL may be released.
 class EagerTensors {
   public:
+    EagerTensors() = default;
+    ~EagerTensors();
+    EagerTensors(const EagerTensors&) = delete;
+    EagerTensors& operator=(const EagerTensors&) = delete;
+
     // A list or tuple; None entries are skipped. False, with nothing to clean up, if an entry is no tensor of the
     // registered type, or of another device or dtype.
     bool add(pybind11::handle items);
+    bool add_one(pybind11::handle item);
 
     // A tensor of no dimensions, where the first one is.
     pybind11::object make_scalar(double value, DType dtype, pybind11::handle context) const;
@@ -55,6 +61,9 @@ class EagerTensors {
 
   private:
     friend class Results;
+    bool keep(PyObject* item);
+    bool read();
+
     std::vector<pybind11::object> kept_;  // of each buffer: what was read
     std::vector<int> places_;             // of each entry: its buffer, or -1 for None
 };

@@ -6,6 +6,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "bindings/calls.hpp"
 #include "bindings/eager.hpp"
 #include "engine/blocks.hpp"
 
@@ -55,12 +56,15 @@ class Handles final : public EagerExchange {
             handles.push_back(tf_.handle_of(tensor.ptr()));
             if (!handles.back()) return false;
         }
-        const py::gil_scoped_release released;
-        const OwnStatus status(tf_);
-        return std::all_of(handles.begin(), handles.end(), [&](Handle* handle) {
-            buffers.emplace_back();
-            return read_one(handle, status, buffers.back());
+        bool all = false;
+        Held({}).without_gil([&] {
+            const OwnStatus status(tf_);
+            all = std::all_of(handles.begin(), handles.end(), [&](Handle* handle) {
+                buffers.emplace_back();
+                return read_one(handle, status, buffers.back());
+            });
         });
+        return all;
     }
 
     py::object make(const Buffer& block, PyObject* read, Shape shape, PyObject* context) const override {

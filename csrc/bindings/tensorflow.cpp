@@ -27,8 +27,8 @@ void compute(const EagerTensors& list, F&& f) {
     Held({}).without_gil(f);
 }
 
-bool gather(EagerTensors& list, py::handle items) {
-    if (!list.add(items) || list.buffers.empty()) return false;
+bool gather(const EagerTensors& list, bool added) {
+    if (!added || list.buffers.empty()) return false;
     calls_served.fetch_add(1, std::memory_order_relaxed);
     return true;
 }
@@ -67,7 +67,7 @@ py::object clipped(const EagerTensors& list, DType dtype, double norm, double li
 // The norm of all elements, as a tensor of the dtype that they are promoted to.
 py::object py_eager_norm(py::handle items, py::handle context) {
     EagerTensors list;
-    if (!gather(list, items)) return not_implemented();
+    if (!gather(list, list.add(items))) return not_implemented();
     const double norm = norm_of(list);
     return list.make_scalar(norm, common_dtype(list), context);
 }
@@ -75,32 +75,32 @@ py::object py_eager_norm(py::handle items, py::handle context) {
 // (results, norm). `counted`, where it is not None, are the tensors whose norm counts instead.
 py::object py_eager_clip(py::handle items, py::handle counted, double limit, py::handle context) {
     EagerTensors list, others;
-    if ((!counted.is_none() && !others.add(counted)) || !gather(list, items)) return not_implemented();
+    if ((!counted.is_none() && !others.add(counted)) || !gather(list, list.add(items))) return not_implemented();
     const EagerTensors& measured = counted.is_none() ? list : others;
     const DType dtype = common_dtype(list);
     const double norm = norm_of(measured);
-    py::object scalar = list.make_scalar(norm, dtype, context);
+    py::object results;
     if (std::isinf(norm) && counted.is_none() && limit >= 0.0 && !any_nonfinite(list)) {  // beyond f64
         const Request request = {{2.0}, limit, Nonfinite::nan, {}};
-        return py::make_tuple(
-            new_tensors(list, context, [&](std::span<const Buffer> to) { clip_list(list.buffers, to, request); }),
-            std::move(scalar));
+        results = new_tensors(list, context, [&](std::span<const Buffer> to) { clip_list(list.buffers, to, request); });
+    } else {
+        results = clipped(list, dtype, norm, limit, context);
     }
-    return py::make_tuple(clipped(list, dtype, norm, limit, context), std::move(scalar));
+    return py::make_tuple(std::move(results), list.make_scalar(norm, dtype, context));
 }
 
 // The results for a norm of that dtype.
 py::object py_eager_scale(py::handle items, double norm, int dtype, double limit, py::handle context) {
     EagerTensors list;
-    if (!gather(list, items)) return not_implemented();
+    if (!gather(list, list.add(items))) return not_implemented();
     return clipped(list, static_cast<DType>(dtype), norm, limit, context);
 }
 
 // One tensor by its own norm, divided by its size for an `average`; or by that of `counted`, where it is not None.
 py::object py_eager_clip_one(py::handle item, py::handle counted, double limit, bool average, py::handle context) {
     EagerTensors list, other;
-    if (!counted.is_none() && !other.add(py::make_tuple(counted))) return not_implemented();
-    if (!gather(list, py::make_tuple(item))) return not_implemented();
+    if (!counted.is_none() && !other.add_one(counted)) return not_implemented();
+    if (!gather(list, list.add_one(item))) return not_implemented();
     const double norm = norm_of(counted.is_none() ? list : other);
     const double size = average ? static_cast<double>(list.buffers[0].count) : 1.0;
     if (norm <= limit * size) return py::none();
@@ -114,7 +114,7 @@ py::object py_eager_clip_one(py::handle item, py::handle counted, double limit, 
 // The elements of one tensor between lo and hi.
 py::object py_eager_clamp(py::handle item, double lo, double hi, py::handle context) {
     EagerTensors list;
-    if (!gather(list, py::make_tuple(item))) return not_implemented();
+    if (!gather(list, list.add_one(item))) return not_implemented();
     const py::object made =
         new_tensors(list, context, [&](std::span<const Buffer> to) { clamp_list(list.buffers, to, lo, hi); });
     return made[py::int_(0)];

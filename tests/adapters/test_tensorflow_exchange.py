@@ -56,3 +56,31 @@ print([t.device[-5:] for t in (there, a, norm, b)], round(float(tf.norm(a)), 6))
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert run.stdout.split("\n")[0] == "['CPU:1', 'CPU:1', 'CPU:1', 'CPU:0'] 0.384615", run.stderr
+
+
+@pytest.mark.parametrize("addresses", ["c_functions()", "[]"])
+def test_the_interpreter_ends_while_daemon_threads_are_inside(addresses):
+    """With tensors of any size, since reading one lets go of the GIL; and with what nothing but the call refers to."""
+    script = f"""
+import threading, time
+import fastclip
+import fastclip.tensorflow as ours
+from fastclip.tensorflow import _tensors
+from fastclip.tensorflow._c_functions import c_functions
+import tensorflow as tf
+fastclip._core.register_eager_type(*_tensors.CAPSULES, {addresses})
+tensors = [tf.ones([10]), tf.ones([2000000])]
+def forever(call):
+    while True:
+        call()
+for call in (
+    lambda: ours.clip_by_global_norm(tensors[:1], 0.1),
+    lambda: ours.clip_by_global_norm(tensors, 0.1),
+    lambda: ours.clip_by_norm(tensors[0], 0.1),
+    lambda: ours.clip_by_value(tensors[1], -0.1, 0.1),
+):
+    threading.Thread(target=forever, args=[call], daemon=True).start()
+time.sleep(0.3)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr

@@ -142,6 +142,28 @@ def test_threads():
     assert not wrong
 
 
+@pytest.mark.parametrize("limit", [1e9, 0.5], ids=["within", "clipping"])
+def test_a_list_that_another_thread_changes_meanwhile(limit):
+    """The answer is to the list as it was when the call began."""
+    t = tf.ones([LARGE])
+    given = [t]
+    stop = threading.Event()
+
+    def change():
+        while not stop.is_set():  # Python changes threads where a loop turns
+            given[:] = [t] * (3 - len(given))
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(40):
+            results, norm = ours.clip_by_global_norm(given, limit)
+            assert float(norm) == pytest.approx((len(results) * LARGE) ** 0.5, rel=1e-6)
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_a_result_may_go_on_a_thread_of_tensorflows():
     """Without the GIL: its memory is nobody's Python."""
     t = tf.ones([LARGE])

@@ -92,21 +92,22 @@ def clip_by_global_norm(t_list: Any, clip_norm: Any, use_norm: Any = None, name:
     """
     if _tensors.NATIVE and _tensors.eager():
         limit = _tensors.number(clip_norm)
-        # Tensors alone, as a tape gives them, take the short way.
-        if use_norm is None and limit is not None and type(t_list) in (list, tuple) and _tensors.no_tape():
-            answer = backend.eager_clip(t_list, None, limit, _tensors.context())
-            if answer is not NotImplemented and _tensors.takes(clip_norm, answer[1]):
-                clipped, norm = answer
-                return (list(t_list) if clipped is None else clipped), norm
         if limit is not None and _is_list(t_list):
-            answer = _clip_any(t_list, clip_norm, limit, use_norm)
+            entries = list(t_list)  # another thread may change the caller's while the GIL is released
+            # Tensors alone, as a tape gives them, take the short way.
+            if use_norm is None and _tensors.no_tape():
+                answer = backend.eager_clip(entries, None, limit, _tensors.context())
+                if answer is not NotImplemented and _tensors.takes(clip_norm, answer[1]):
+                    clipped, norm = answer
+                    return (entries if clipped is None else clipped), norm
+            answer = _clip_any(entries, clip_norm, limit, use_norm)
             if answer is not NotImplemented:
                 return answer
     return _stock_clip_by_global_norm(t_list, clip_norm, use_norm, name)
 
 
-def _clip_any(t_list: Sequence[Any], clip_norm: Any, limit: float, use_norm: Any) -> Any:
-    given = _tensors.read(t_list)
+def _clip_any(entries: list[Any], clip_norm: Any, limit: float, use_norm: Any) -> Any:
+    given = _tensors.read(entries)
     if given is None or _tensors.watched([*given.values, clip_norm, use_norm]):
         return NotImplemented
     if use_norm is None:
@@ -124,4 +125,4 @@ def _clip_any(t_list: Sequence[Any], clip_norm: Any, limit: float, use_norm: Any
         if clipped is NotImplemented:
             return NotImplemented
     values = given.values if clipped is None else clipped
-    return [_tensors.like(entry, value) for entry, value in zip(t_list, values, strict=True)], norm
+    return [_tensors.like(entry, value) for entry, value in zip(entries, values, strict=True)], norm

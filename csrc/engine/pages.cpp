@@ -34,6 +34,7 @@ void prefer_huge_pages(std::span<const Buffer> list) {
     std::vector<std::pair<std::uintptr_t, std::uintptr_t>> ranges;
     ranges.reserve(list.size());
     for (const Buffer& b : list) {
+        if (!b.count) continue;  // it may be anywhere, and is no neighbour
         const auto at = reinterpret_cast<std::uintptr_t>(b.data);
         ranges.emplace_back(at, at + static_cast<std::uintptr_t>(b.count * info(b.dtype).size));
     }

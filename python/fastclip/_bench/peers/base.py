@@ -35,9 +35,9 @@ class Peer:
     # Takes the limit of each example's norm, over all arrays: their first axis counts the examples. Returns for each
     # array the sum over the clipped examples and leaves the arrays alone.
     per_example: Callable[[float], Any] | None = None
-    # Takes the limit of the norm of an update, which is what the arrays are, in a copy of its own; returns the norm.
+    # Takes the limit of the norm of an update, which is a copy of the arrays; returns the norm.
     clip_update: Callable[[float], Any] | None = None
-    updated: Callable[[], Sequence[FloatArray]] | None = None  # and that copy
+    updated: Callable[[], Sequence[FloatArray]] | None = None  # what is left of that update
     in_place: bool = True  # but for clip_new and per_example, which never are
     returns_norm: bool = True
     always_writes: bool = False  # multiplies by 1 within the limit, too
@@ -57,8 +57,9 @@ class Peer:
 class Update:
     """A client's arrays and a server's, made at the first call: few peers are asked for an update.
 
-    The client's are copies of those given, to which nothing else refers, as to those that come with a message. The
-    server's are 0, so that the update is the arrays, in memory of their own.
+    The server's are copies of those given, the client's are twice that, and so the update is the arrays, exactly. (A
+    server's of 0 would cost nothing to read: the system may let one page of zeros stand for all.) Nothing else refers
+    to the client's, as to those that come with a message.
     """
 
     def __init__(self, arrays: Sequence[FloatArray], clip: Callable[[list[Any], list[Any], float], Any]) -> None:
@@ -68,13 +69,13 @@ class Update:
 
     def __call__(self, limit: float) -> Any:
         if not self.client:
-            self.client = [np.array(array) for array in self.arrays]
-            self.server = [np.full_like(array, 0.0) for array in self.arrays]  # np.zeros would share one page
+            self.client = [np.asarray(array + array) for array in self.arrays]
+            self.server = [np.array(array) for array in self.arrays]
         return self.clip(self.client, self.server, limit)
 
     def updated(self) -> list[FloatArray]:
-        """Return the client's arrays after the calls so far."""
-        return self.client
+        """Return the update after the calls so far."""
+        return [np.asarray(client - server) for client, server in zip(self.client, self.server, strict=True)]
 
 
 def able(call: Callable[..., Any] | None) -> Callable[..., Any]:

@@ -249,3 +249,14 @@ def test_who_clips_below_the_limit_does_not_leave_the_next_one_idle():
     for _ in range(3):
         theirs.sample(2)
         assert ours.sample(2) > 0
+
+
+def test_arrays_that_have_faded_grow_again():
+    """A small array is clipped millions of times in a run."""
+    arrays = [np.full(10, 2.0**-140, np.float32)]
+    values = values_of(arrays)
+    values.whole = 2.0**12 * values.norm
+    contestant = start_clip(bind("fastclip", arrays), values)
+    contestant.sample(3)
+    assert values.norm == pytest.approx(2.0**10 * math.sqrt(10) * 2.0**-140, rel=4 * STEP)
+    assert exact_norm(arrays) == pytest.approx(values.norm, rel=2.0**-20)

@@ -20,6 +20,7 @@ from fastclip._bench.peers.base import Peer, able
 
 STEP = 1e-5  # by this part the limit falls from call to call, so that every call has something to clip
 ADDED = 1e-6  # by torch to the norm that it divides by: it leaves less than the limit by as much
+FADED = 2.0**10  # how many times less than at first the norm may be before the arrays are multiplied by as much
 SEEN = 8  # rows, or arrays, whose norms are looked at after each sample
 Call = Callable[[float], Any]
 
@@ -59,12 +60,20 @@ class Values:
     bound: float  # of the absolute values
     arrays: Sequence[FloatArray]
     coarse: bool = False  # products with what is closer to 1 than STEP are rounded back: f16, bf16
+    whole: float = math.nan  # the norm at first
     smallest: float = math.nan  # no array, or no row of the first, has a smaller norm; for those who ask about one
 
     @property
     def first(self) -> FloatArray:
         """Return the first array."""
         return self.arrays[0]
+
+    def refresh(self) -> None:
+        """Let the arrays grow, to the bit, before millions of calls on few elements have clipped them to nothing."""
+        if self.norm * FADED < self.whole:
+            for array in self.arrays:
+                np.multiply(array, array.dtype.type(FADED), out=array)
+            self.norm *= FADED
 
 
 def norms_of(arrays: Iterable[FloatArray]) -> npt.NDArray[np.float64]:
@@ -81,7 +90,7 @@ def values_of(arrays: Sequence[FloatArray]) -> Values:
     """Look at the arrays. The bound, two standard deviations, cuts 5 % of normally distributed values off."""
     norm = exact_norm(arrays)
     bound = 2 * norm / math.sqrt(sum(array.size for array in arrays))
-    return Values(norm, bound, arrays, coarse=arrays[0].dtype.itemsize < 4)
+    return Values(norm, bound, arrays, coarse=arrays[0].dtype.itemsize < 4, whole=norm)
 
 
 class _Same:
@@ -122,6 +131,8 @@ class _Clip:
     def sample(self, calls: int) -> float:
         if self.beyond:
             return _timed(self.call, [10 * self.values.norm] * calls)[0]
+        if self.peer.own is None:  # it works on the arrays themselves
+            self.values.refresh()
         norm, limits = self.values.norm, []
         for _ in range(calls):
             limit = norm * (1 - STEP)

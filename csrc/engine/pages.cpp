@@ -41,7 +41,7 @@ void prefer_huge_pages(std::span<const Buffer> list) {
     std::sort(ranges.begin(), ranges.end());
     for (std::size_t i = 0; i < ranges.size();) {
         auto [first, end] = ranges[i];
-        for (++i; i < ranges.size() && ranges[i].first <= end + kGap; ++i) end = ranges[i].second;
+        for (++i; i < ranges.size() && ranges[i].first <= end + kGap; ++i) end = std::max(end, ranges[i].second);
         prefer_huge_pages(reinterpret_cast<void*>(first), static_cast<std::int64_t>(end - first));
     }
 }

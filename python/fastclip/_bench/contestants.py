@@ -131,7 +131,7 @@ class _Clip:
     def sample(self, calls: int) -> float:
         if self.beyond:
             return _timed(self.call, [10 * self.values.norm] * calls)[0]
-        if self.peer.own is None:  # it works on the arrays themselves
+        if self.peer.own is None and self.call is not self.peer.clip_update:  # it works on the arrays themselves
             self.values.refresh()
         norm, limits = self.values.norm, []
         for _ in range(calls):

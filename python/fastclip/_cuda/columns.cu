@@ -60,7 +60,7 @@ FASTCLIP_INLINE void add_four(Total& t, const Four& four, u32 j, const char* at,
     } else {
         const auto x = [&](u32 i) { return Element<D>::load(four[i].get(j)); };
         const double sum = widen(pair(x(0), x(1))) + widen(pair(x(2), x(3)));
-        if (sum >= kPairsMin && sum < kInf) return add_plain(t, sum);
+        if (high_of(sum) - kPairsMin < kPairsEnd - kPairsMin) return add_plain(t, sum);
 #pragma unroll 1
         for (u32 i = 0; i < 4; ++i) {
             Cells<D, 1> one;

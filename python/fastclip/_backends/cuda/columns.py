@@ -13,7 +13,7 @@ from fastclip._backends.cuda.chunks import Form
 from fastclip._backends.cuda.plan import BLOCK, Tables, tables_for
 from fastclip._device import DeviceArray
 
-MOST = 1 << 31  # columns: the kernels count them in 32 bits
+MOST = 1 << 24  # columns: their tables, which are kept, have 72 bytes or more for each: 1.2 GB
 WARP, VECTOR = 32, 16
 LEAST = 256  # rows of a slab: their 1 KB of f32 cost 20 times what is written and read of a column's total
 BLOCKS = 2  # of a multiprocessor

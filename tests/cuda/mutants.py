@@ -163,7 +163,7 @@ MUTANTS = {
     ),
     "the last slab not added": Mutant("s < task.slabs; ++s", "s + 1 < task.slabs; ++s", tests=COLUMNS),
     "pairs of a column out of range": Mutant(
-        "if (sum >= kPairsMin && sum < kInf) return add_plain",
+        "if (high_of(sum) - kPairsMin < kPairsEnd - kPairsMin) return add_plain",
         "return add_plain",
         tests="test_columns.py::test_columns_out_of_range_and_not_finite",
     ),

@@ -71,12 +71,24 @@ MUTANTS = {
     ),
     # numbers
     "f32 squares out of range": Mutant(
-        "if (high_of(sum) - kPairsMin >= kPairsEnd - kPairsMin) return false;", "", tests="out_of_range"
+        "if (high_of(sum) - kPairsMin >= kPairsEnd - kPairsMin)", "if (false)", tests="out_of_range"
+    ),
+    "squares that vanish taken for zeros": Mutant(
+        "return are_zeros(v, D == kF32 ? 0x7fffffffu : 0x7fff7fffu);", "return true;", tests="out_of_range"
     ),
     "f64 squares out of range": Mutant("    lift(t, other.level);\n", "", tests="out_of_range"),
     "dropped elements that count": Mutant("if (drop) x = 0.0;", "", tests="dropped"),
     "halves of a word exchanged": Mutant("words[i / 2] >> (i & 1) * 16", "words[i / 2] >> (~i & 1) * 16"),
     "zeros not counted": Mutant("s.zeros += x == 0.0", "s.zeros += 0", tests=MEASURE),
+    "zeros of vectors not counted": Mutant("s.zeros += zeros;", "", tests="test_ordinary.py::test_lists"),
+    "NaN among measured vectors": Mutant(
+        "if (largest >= 0x7f800000u) return false;",
+        "if (largest == 0x7f800000u) return false;",
+        tests="test_each.py::test_measure",
+    ),
+    "the largest of the last element": Mutant(
+        "largest = bits > largest ? bits : largest;", "largest = bits;", tests=MEASURE
+    ),
     "the upper bound wins": Mutant(
         "const bool under = below(x, least);",
         "const bool under = !over && below(x, least);",
@@ -166,6 +178,11 @@ MUTANTS = {
         "if (high_of(sum) - kPairsMin < kPairsEnd - kPairsMin) return add_plain",
         "return add_plain",
         tests="test_columns.py::test_columns_out_of_range_and_not_finite",
+    ),
+    "tiny columns taken for zeros": Mutant(
+        "if ((bits_of(x(0)) |",
+        "if (sum == 0.0 || (bits_of(x(0)) |",
+        tests="test_columns.py::test_columns_of_subnormal_numbers",
     ),
     "another column's coefficient": Mutant(
         "c.verdicts[share.column + j]", "c.verdicts[share.column + (j ^ (W > 1))]", tests=COLUMNS

@@ -70,6 +70,16 @@ def test_columns_out_of_range_and_not_finite(cp):
         assert (got[:599, 3].astype(F64) == 0.0).all()
 
 
+def test_columns_of_subnormal_numbers(cp):
+    for dtype in DTYPES:
+        least = float(oracle.finfo(dtype).smallest_subnormal)
+        x = np.full((600, 16), 8 * least, dtype)
+        y = cp.asarray(x)
+        fastclip.clip_by_norm_(y, 32 * least, axes=0)
+        check_columns(x, y.get(), 32 * least)
+        assert (y.get().astype(F64) == least).all()  # 8 * 32 / (8 * sqrt(600)) of them
+
+
 @pytest.mark.parametrize("dtype", [F16, BF16, F32, F64], ids=str)
 def test_the_bits_of_columns_depend_on_the_matrix_alone(cp, dtype):
     """Whether a lane has one or a vector of them, whatever the grid and the schedule."""

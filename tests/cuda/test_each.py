@@ -105,17 +105,18 @@ def test_measure(cp):
     list_ = lists.arrays()
     list_[5][0], list_[17][1] = 0.0, math.nan
     list_[20][:] = [math.inf, 0.0, *list_[20][2:]]
+    list_[49][777], list_[50][2000] = -math.inf, math.nan  # among vectors, in bf16 and f32
     list_ += [np.full(70, 1e200), np.full(70, 1e-300), np.array([1e308] * 4)]
     on = fastclip.measure(on_gpu(cp, list_))
     off = fastclip.measure(list_)
     for field in ("nonfinite", "zeros", "nonfinite_counts", "zero_counts", "first_nonfinite"):
         assert getattr(on, field) == getattr(off, field)
-    # squares are added exactly or in double-double on both sides, but for f16, bf16 and f32 on the CPU
+    # f16, bf16 on the CPU: four squares are added in f32
     np.testing.assert_allclose(on.norms, off.norms, rtol=2.0**-24)
     np.testing.assert_allclose([on.norm, on.max_abs, on.sum_abs], [off.norm, off.max_abs, off.sum_abs], rtol=2.0**-40)
     for norm, a in zip(on.norms, list_, strict=True):
         if math.isfinite(norm):
-            assert abs(norm - oracle.norm([a])) <= 2.0**-52 * norm
+            assert abs(norm - oracle.norm([a])) <= 2.0**-49 * norm  # of 32 squares in f64: 31 roundings, halved
 
 
 def test_measure_finite(cp):

@@ -96,7 +96,7 @@ def test_measure(gpu, list_):
     assert (found.zero_counts, found.nonfinite) == (off.zero_counts, 0)
     assert found.max_abs == off.max_abs
     for norm, a in zip(found.norms, list_, strict=True):
-        assert math.isclose(norm, oracle.norm([a]), rel_tol=2.0**-52)
+        assert math.isclose(norm, oracle.norm([a]), rel_tol=2.0**-49)  # 31 roundings of squares, halved by the root
     assert math.isclose(found.sum_abs, off.sum_abs, rel_tol=2.0**-40)
 
 

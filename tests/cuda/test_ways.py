@@ -11,9 +11,18 @@ import pytest
 import ways
 from mutants import MUTANTS
 
+import fastclip
 from fastclip._backends.cuda.source import MODULES, source
 
 HERE = Path(__file__).resolve().parent
+CUDA = Path(fastclip.__file__).parent / "_cuda"
+#: lines for elements one by one, in their files
+SLOW = (
+    ("total.cuh", "add_element<D>(t, elements[j], drop);"),
+    ("columns.cu", "add_element<D>(t, one.get(0), false);"),
+    ("measure.cu", "measure_element<D>(s, elements[j]);"),
+    ("change.cuh", "i--;) change_element<D>("),
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +39,24 @@ def test_sanitizers_have_nothing_to_say(way, sanitized):
     assert "Sanitizer" not in output
 
 
-def test_every_line_of_every_kernel_is_run(tmp_path):
-    names = ("schedules", "list", "each", "rows", "kept_rows", "columns", "torch")
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory):
+    """A folder of builds that count how often each line is executed."""
+    return tmp_path_factory.mktemp("counting")
+
+
+def executed(counting, *names):
+    """Run tests; return how often they execute each line of the CUDA sources."""
+    for data in counting.glob("*.gcda"):
+        data.unlink()
     files = [str(HERE / f"test_{name}.py") for name in names]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
-    environment = {"FASTCLIP_EMULATOR_FOLDER": str(tmp_path), "FASTCLIP_EMULATOR_FLAGS": "-O0 --coverage"}
     done = subprocess.run(
-        command,
-        env={**ways.os.environ, **environment},
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
+        env={
+            **ways.os.environ,
+            "FASTCLIP_EMULATOR_FOLDER": str(counting),
+            "FASTCLIP_EMULATOR_FLAGS": "-O0 --coverage",
+        },
         cwd=HERE.parents[1],
         capture_output=True,
         text=True,
@@ -45,11 +64,11 @@ def test_every_line_of_every_kernel_is_run(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:]
-    executed = {}
-    for data in tmp_path.glob("*.gcda"):
+    counts = {}
+    for data in counting.glob("*.gcda"):
         report = subprocess.run(
             ["gcov", "--json-format", "--stdout", data.name],
-            cwd=tmp_path,
+            cwd=counting,
             capture_output=True,
             text=True,
             timeout=60,
@@ -60,9 +79,25 @@ def test_every_line_of_every_kernel_is_run(tmp_path):
                 if file["file"].endswith((".cu", ".cuh")):
                     for at in file["lines"]:
                         key = (file["file"], at["line_number"])
-                        executed[key] = executed.get(key, 0) + at["count"]
-    assert {file for file, _ in executed} >= {f"{module}.cu" for module in MODULES}
-    assert [key for key, count in sorted(executed.items()) if not count] == []
+                        counts[key] = counts.get(key, 0) + at["count"]
+    return counts
+
+
+def test_ordinary_numbers_go_no_slow_way(counting):
+    """Results alone do not tell: what the slow ways return is right, too."""
+    counts = executed(counting, "ordinary")
+    found = {}
+    for file, text in SLOW:
+        (number,) = (i for i, line in enumerate((CUDA / file).read_text().splitlines(), 1) if text in line)
+        found[text] = counts[file, number]
+    assert found == dict.fromkeys(found, 0)
+
+
+def test_every_line_of_every_kernel_is_run(counting):
+    names = ("schedules", "list", "each", "rows", "kept_rows", "columns", "torch")
+    counts = executed(counting, *names)
+    assert {file for file, _ in counts} >= {f"{module}.cu" for module in MODULES}
+    assert [key for key, count in sorted(counts.items()) if not count] == []
 
 
 def test_seeded_defects_change_a_source():

@@ -61,6 +61,7 @@ FASTCLIP_INLINE void add_four(Total& t, const Four& four, u32 j, const char* at,
         const auto x = [&](u32 i) { return Element<D>::load(four[i].get(j)); };
         const double sum = widen(pair(x(0), x(1))) + widen(pair(x(2), x(3)));
         if (high_of(sum) - kPairsMin < kPairsEnd - kPairsMin) return add_plain(t, sum);
+        if ((bits_of(x(0)) | bits_of(x(1)) | bits_of(x(2)) | bits_of(x(3))) << 1 == 0) return;  // zeros, as are_zeros
 #pragma unroll 1
         for (u32 i = 0; i < 4; ++i) {
             Cells<D, 1> one;

@@ -91,6 +91,15 @@ FASTCLIP_INLINE double squares(const uint4& v) {
         return widen(add(pairs[0], pairs[1])) + widen(add(pairs[2], pairs[3]));
 }
 
+// Sparse gradients have many zeros. One by one they would take six times as long as other numbers.
+template <u32 N>
+FASTCLIP_INLINE bool are_zeros(const uint4 (&v)[N], u32 magnitude) {
+    u32 any = 0;
+#pragma unroll
+    for (u32 i = 0; i < N; ++i) any |= v[i].x | v[i].y | v[i].z | v[i].w;
+    return (any & magnitude) == 0;
+}
+
 // N vectors of a lane; false, and nothing is added, where they leave the range on the way.
 template <int D, u32 N>
 FASTCLIP_INLINE bool add_vectors(Total& t, const uint4 (&v)[N]) {
@@ -115,7 +124,8 @@ FASTCLIP_INLINE bool add_vectors(Total& t, const uint4 (&v)[N]) {
         double sum = squares<D>(v[0]);
 #pragma unroll
         for (u32 i = 1; i < N; ++i) sum += squares<D>(v[i]);
-        if (high_of(sum) - kPairsMin >= kPairsEnd - kPairsMin) return false;
+        if (high_of(sum) - kPairsMin >= kPairsEnd - kPairsMin)
+            return are_zeros(v, D == kF32 ? 0x7fffffffu : 0x7fff7fffu);
         add_plain(t, sum);
     }
     return true;

@@ -26,8 +26,10 @@ if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.sass import Instruction, hot_trip
+from fastclip._backends.cuda import columns
 from fastclip._backends.cuda.chunks import WARPS
 from fastclip._backends.cuda.plan import BLOCKS
+from fastclip._backends.cuda.rows import MOST_WARPS
 from fastclip._backends.cuda.source import OPTIONS, source
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -95,6 +97,7 @@ class Kernel:
     module: str
     name: str
     warps: tuple[Warps, ...] = (Warps(1, {}),)
+    resident: int = WARPS * BLOCKS  # warps of a multiprocessor
 
 
 _TREE = {"SHFL": 5}  # shuffles add 16, 8, 4, 2, 1 lanes
@@ -112,8 +115,13 @@ def _rows(title: str, avoided: str = "") -> Kernel:
 KERNELS = (
     Kernel("`norm_list`", "reduce", "norm_list"),
     Kernel("`scale`", "transform", "scale"),
+    Kernel("`clamp`", "transform", "clamp"),
+    Kernel("`measure`", "measure", "measure"),
+    Kernel("`norm_columns`", "columns", "norm_columns", resident=WARPS * columns.BLOCKS),
+    Kernel("`scale_columns`", "columns", "scale_columns", resident=WARPS * columns.BLOCKS),
     _rows("`rows_block`, none clipped", r"|STG.*|F2F\.F32\.F64"),  # the coefficient becomes f32 where it is applied
     _rows("`rows_block`, all clipped"),
+    Kernel("`rows_shared`, read", "rows_shared", "rows_shared", resident=MOST_WARPS),
     Kernel("`weighted_sum`", "per_example", "weighted_sum"),
 )
 
@@ -208,7 +216,7 @@ def _lines(run: dict[str, Any]) -> Iterable[str]:
             units, kb = row["instructions"], (row["loads"] + row["stores"]) * VECTOR / 1000
             f64 = units.get("f64", 0) + units.get("f64 conversion", 0)
             cells = (_margin(chip, rows[chip.arch, dtype, kernel.title]) for chip in CHIPS)
-            on_the_way = row["loads"] / row["warps"] * VECTOR * WARPS * BLOCKS / CHIPS[0].bytes
+            on_the_way = row["loads"] / row["warps"] * VECTOR * kernel.resident / CHIPS[0].bytes
             yield (
                 f"| {kernel.title} | {dtype} | {sum(units.values()) / kb:.0f} | {f64 / kb:.0f} | "
                 f"{' | '.join(cells)} | {on_the_way:,.0f} |"

@@ -123,7 +123,10 @@ def gather_anywhere(
     names = [name for name, _ in entries]
     if not any(_device.is_on_gpu(leaf) for _, leaf in entries):
         return backend, names, gather_entries(function, entries, write=write, every_real=every_real)
-    arrays = _known.remember(tree, _device.gather(function, entries, write=write), write=write)
+    on_gpu = _device.gather(function, entries, write=write)
+    if not shaped:  # what becomes of rows is for the backend to say
+        _device.check_runs(function, names, on_gpu)
+    arrays = _known.remember(tree, on_gpu, write=write)
     if write:
         _foreign.written([leaf for _, leaf in entries])
     return gpu(), names, arrays

@@ -11,6 +11,7 @@ from dtypes import BF16, DTYPES, F16, F32, F64
 
 import fastclip
 import fastclip.cuda
+from fastclip import _device
 
 #: the kernels and their blocks by the bytes of a row, around what each holds
 LENGTHS = {
@@ -134,33 +135,37 @@ def test_a_known_batch_is_clipped_and_added_without_an_upload(cp):
 
 
 def test_runs_of_too_large_a_table_are_refused(cp, monkeypatch):
-    from fastclip._backends import cuda
-
-    monkeypatch.setattr(cuda, "MOST_RUNS", 1199)
-    with pytest.raises(
-        ValueError, match=r"rows are 1200 runs of 1 adjacent elements.*at most 1199\); pass a contiguous"
-    ):
+    monkeypatch.setattr(_device, "MOST_RUNS", 1199)
+    with pytest.raises(ValueError, match=r"^clip_by_norm_, clip_rows_: the rows are 1200 runs of .*at most 1199\)"):
         fastclip.clip_by_norm_(cp.asarray(np.ones((2, 20, 30), F32)), 1.0, axes=1)
 
 
 def test_batches_of_too_large_a_table_are_refused(cp, monkeypatch):
-    from fastclip._backends import cuda
-
-    monkeypatch.setattr(cuda, "MOST_RUNS", 99)
+    monkeypatch.setattr(_device, "MOST_RUNS", 99)
     batches = [cp.asarray(np.ones((50, 3), F32)), cp.asarray(np.ones((50, 2, 4), F32))]
     fastclip.cuda.example_norms(batches[:1])
     launches, allocations = len(cp.cuda.launches), cp.cuda.allocations
-    too_many = r"the arrays are 100 runs of adjacent elements.*at most 99\); pass a batch in parts"
+    too_many = r"the rows are 100 runs of adjacent elements.*at most 99\); pass a batch in parts"
     with pytest.raises(ValueError, match=f"^example_norms: {too_many}"):
         fastclip.cuda.example_norms(batches)
     with pytest.raises(ValueError, match=f"^clip_and_sum: {too_many}"):
         fastclip.cuda.clip_and_sum(batches, 1.0)
-    gaps = cp.view(np.ones((120, 8), F32)[:, :5])
-    with pytest.raises(
-        ValueError, match=r"^fastclip: the arrays are 120 runs .* contiguous copies of arrays with gaps"
-    ):
-        fastclip.clip_by_global_norm_([gaps], 1.0)
     assert (len(cp.cuda.launches), cp.cuda.allocations) == (launches, allocations)
+
+
+def test_lists_of_too_large_a_table_are_refused(cp, monkeypatch):
+    monkeypatch.setattr(_device, "MOST_RUNS", 121)
+    gaps = [np.ones(3), np.ones((40, 3, 8), F32)[:, :, :5], np.ones((6, 2, 8), F32)[:, :, 2:8], np.ones((4, 8))[1::2]]
+    fastclip.clip_by_value_([cp.view(a) for a in gaps[:2]], 0.0, 1.0)
+    last = len(cp.cuda.launches)
+    for clip in (fastclip.clip_by_global_norm_, fastclip.clip_by_norm_, fastclip.clip_by_average_norm_):
+        with pytest.raises(ValueError, match=rf"^{clip.__name__}: t\w*\[2\] has 12 runs .* 133 in all.*at most 121\)"):
+            clip([cp.view(a) for a in gaps], 1.0)
+    with pytest.raises(ValueError, match=r"^measure: t_list\[2\] has 12 runs"):
+        fastclip.measure([cp.view(a) for a in gaps])
+    monkeypatch.setattr(_device, "MOST_RUNS", 135)
+    assert len(cp.cuda.launches) == last
+    fastclip.clip_by_global_norm_([cp.view(a) for a in gaps], 1.0)  # of the last, both rows are one run each
 
 
 def test_what_is_no_batch(cp):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastclip import _device
 from fastclip._backends.cuda import chunks, columns, layout, records, rows, statistics
 from fastclip._backends.cuda.chunks import Form
 from fastclip._backends.cuda.plan import (
@@ -30,7 +31,6 @@ from fastclip._known import Known
 from fastclip._rules import POLICIES, Rule
 
 _F64 = DTYPES.index("float64")
-MOST_RUNS = 1 << 22  # their table has 64 MB, and takes a second to make
 
 
 class Cuda:
@@ -68,11 +68,7 @@ class Cuda:
 
     def clip_each(self, arrays: Any, out: Any, limit: float, rule: Rule, vetted: bool) -> Any:
         """Clip each array by its own norm."""
-        with self._bound(arrays, "each") as (_, plan):
-            request = _request(limit, rule, 0)
-            request["each"] = 1
-            plan.norm(request)
-            plan.scale(request)
+        self._clip_groups(arrays, "each", None, limit, rule)
 
     def clip_rows(self, array: Any, out: Any, axes: int, limit: float, rule: Rule) -> Any:
         """Clip one array, each row (along the axes whose bit is set) by its own norm."""
@@ -91,15 +87,11 @@ class Cuda:
                 else:
                     columns.clip(cp, stream, array, form, request)
             return
-        if (runs := math.prod(array.shape) // form.run) > MOST_RUNS:
-            raise ValueError(
-                f"clip_by_norm_, clip_rows_: the rows are {runs} runs of {form.run} adjacent elements, each with an "
-                f"entry in a table (at most {MOST_RUNS}); pass a contiguous copy whose last axes are those of the norm."
-            )
-        self._clip_groups([array], (form,), limit, rule)
+        _refuse_large_table("clip_by_norm_, clip_rows_", (form,))
+        self._clip_groups([array], "rows", (form,), limit, rule)
 
-    def _clip_groups(self, arrays: list[DeviceArray], forms: tuple[Form, ...], limit: float, rule: Rule) -> None:
-        with self._bound(arrays, "each", forms) as (_, plan):
+    def _clip_groups(self, arrays: Any, what: str, forms: tuple[Form, ...] | None, limit: float, rule: Rule) -> None:
+        with self._bound(arrays, what, forms) as (_, plan):
             request = _request(limit, rule, 0)
             request["each"] = 1
             plan.norm(request)
@@ -190,7 +182,6 @@ class Cuda:
             plan = plans.get(key)
             if plan is None or not plan.serves(stream):
                 forms = forms or layout.forms(arrays)
-                _refuse_large_table("fastclip", forms)
                 plan = plan_for(cp, forms, what, arrays[0].device, stream)
                 plans[key] = plan
             with plan.lock:
@@ -213,13 +204,12 @@ class Cuda:
 
 
 def _refuse_large_table(function: str, forms: tuple[Form, ...]) -> None:
-    """Raise before a table is made that takes seconds, and gigabytes of the host: 3 s and 1.5 GB for ten million."""
-    axes = ((*(form.rows or ()), *form.outer) for form in forms)
-    runs = sum(math.prod(n for n, _ in axis) for axis in axes if axis)
-    if runs > MOST_RUNS:
+    """Raise before a table of rows is made as `_device.check_runs` does of arrays."""
+    runs = sum(math.prod(n for n, _ in (*form.rows, *form.outer)) for form in forms)
+    if runs > _device.MOST_RUNS:
         raise ValueError(
-            f"{function}: the arrays are {runs} runs of adjacent elements, each with an entry in a table (at most "
-            f"{MOST_RUNS}); pass a batch in parts, and contiguous copies of arrays with gaps."
+            f"{function}: the rows are {runs} runs of adjacent elements, each with an entry in a table (at most "
+            f"{_device.MOST_RUNS}); pass a batch in parts, or a contiguous copy whose last axes are those of the norm."
         )
 
 

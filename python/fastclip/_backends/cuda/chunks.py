@@ -28,7 +28,7 @@ class Form(NamedTuple):
     run: int  # elements
     outer: Axes = ()  # of the runs
     repeat: bool = False  # this memory stands earlier in the list
-    rows: Axes | None = None  # None: a group is an array; else row i of every array belongs to group i
+    rows: Axes = ()  # none: a group is an array; else row i of every array belongs to group i
 
 
 class Chunks(NamedTuple):
@@ -68,20 +68,20 @@ def _column(forms: tuple[Form, ...], field: str) -> NDArray[np.int64]:
     return np.array([getattr(form, field) for form in forms], np.int64)
 
 
-def make(forms: tuple[Form, ...]) -> Chunks:
-    """Share out a list."""
-    rows = [np.zeros(1, np.int64) if form.rows is None else _starts(form.rows) for form in forms]
+def make(forms: tuple[Form, ...], what: str = "list") -> Chunks:
+    """Share out a list; `what` is that of a plan."""
+    rows = [_starts(form.rows) for form in forms]
     runs = [np.add.outer(row, _starts(form.outer)) for row, form in zip(rows, forms, strict=True)]
     array = np.repeat(np.arange(len(forms)), [starts.size for starts in runs])
     row = [np.repeat(np.arange(len(starts)), starts.shape[1]) for starts in runs]
-    by_row = any(form.rows is not None for form in forms)
+    by_row = any(form.rows for form in forms)
     group = np.concatenate([np.zeros(0, np.int64), *row]) if by_row else array
     starts = np.concatenate([np.zeros(0, np.int64), *(part.reshape(-1) for part in runs)])
     order = np.argsort(group, kind="stable")
     array, group, starts = array[order], group[order], starts[order]
     run, size = _column(forms, "run")[array], _column(forms, "size")[array]
 
-    if len(forms) == 1 and by_row and not forms[0].outer:  # as in `rows.way`, and so to the same bits
+    if what == "rows" and not forms[0].outer:  # as in `rows.way`, and so to the same bits
         per = row_chunk_bytes(forms[0].run * forms[0].size) // size
     else:
         per = chunk_bytes(int((run * size).sum())) // size

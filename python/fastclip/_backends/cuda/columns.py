@@ -22,8 +22,10 @@ TASKS = 4 * BLOCKS * 132  # four for each block that an H100 or H200 holds at a 
 
 def are(form: Form) -> bool:
     """Tell whether what is clipped are adjacent columns of rows at one distance."""
-    rows = form.rows or ()
-    return form.run == 1 and len(form.outer) == len(rows) == 1 and rows[0][1] == form.size and rows[0][0] < MOST
+    if form.run != 1 or len(form.outer) != 1 or len(form.rows) != 1:
+        return False
+    ((columns, stride),) = form.rows
+    return stride == form.size and columns < MOST
 
 
 def share(rows: int, columns: int, size: int) -> int:
@@ -38,7 +40,7 @@ class ColumnTables(Tables):
 
     def __init__(self, cp: Any, form: Form, device: int) -> None:
         super().__init__(cp, device)
-        ((rows, step),), ((columns, _),) = form.outer, form.rows or ((1, 0),)
+        ((rows, step),), ((columns, _),) = form.outer, form.rows
         self._size = form.size
         part = share(rows, columns, form.size)
         self._slabs = -(-rows // (chunks.WARPS * part))

@@ -47,8 +47,8 @@ class Tables:
 class Plan(Tables):
     """The device side of one list, by its sizes and dtypes; only addresses change. For one stream of one device.
 
-    What is reckoned: one verdict for the list ("list"), or one ("each") or statistics ("measure") for each array, or
-    sums over the rows of each array ("sum").
+    What is reckoned: one verdict for the list ("list"), or one ("each") or statistics ("measure") for each array or
+    example, one for each row of an array ("rows"), or sums over the rows of each array ("sum").
     """
 
     def __init__(self, cp: Any, forms: tuple[Form, ...], what: str, device: int) -> None:
@@ -56,16 +56,16 @@ class Plan(Tables):
         self._kernels: dict[str, Any] = {}
         if what == "sum":
             self._starts = self._upload(np.array(chunks.sum_starts(forms), np.int64))
-            self._steps = self._upload(np.array([form.rows[0][1] if form.rows else 0 for form in forms], np.int64))
-            forms = tuple(form._replace(rows=None) for form in forms)
-        made = chunks.make(forms)
-        each = what in ("each", "measure")
+            self._steps = self._upload(np.array([form.rows[0][1] for form in forms], np.int64))
+            forms = tuple(form._replace(rows=()) for form in forms)
+        made = chunks.make(forms, what)
+        each = what in ("each", "rows", "measure")
         self._groups = len(made.counts) if each else 1
         chunk_count, lane_count = len(made.chunks), len(made.lanes) - 1
         self.round = max((ROUNDS[form.dtype] for form in forms), default=0.0)
         partial = records.STATISTICS if what == "measure" else records.TOTAL
         found = records.STATISTICS if what == "measure" else records.VERDICT
-        by_row = any(form.rows is not None for form in forms)
+        by_row = any(form.rows for form in forms)
         rounds = np.array([ROUNDS[form.dtype] for form in forms])
         self._tables = {
             "arrays": cp.zeros(max(len(forms), 1), np.uint64),

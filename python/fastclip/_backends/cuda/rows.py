@@ -50,10 +50,9 @@ SHARED = (("rows_shared", 1), ("rows_cluster", 8))
 
 def way(cp: Any, device: int, form: Form) -> Way | None:
     """Find the kernel for such rows: each in one piece, all at one distance, no longer than the chip has room for."""
-    rows = form.rows or ()
-    if form.outer or len(rows) != 1 or rows[0][0] > MOST_ROWS:
+    if form.outer or len(form.rows) != 1 or form.rows[0][0] > MOST_ROWS:
         return None
-    size, count = form.run * form.size, rows[0][0]
+    size, count = form.run * form.size, form.rows[0][0]
     processors = modules.attribute(cp, device, modules.MULTIPROCESSORS)
     for kernel in REGISTERS:
         if size <= kernel.most:
@@ -77,7 +76,7 @@ def way(cp: Any, device: int, form: Form) -> Way | None:
 def launch(cp: Any, found: Way, array: DeviceArray, form: Form, request: NDArray[Any]) -> None:
     """Clip the rows of an array."""
     rows = np.zeros((), records.ROWS)
-    ((rows["rows"], rows["step"]),) = form.rows or ((1, 0),)
+    ((rows["rows"], rows["step"]),) = form.rows
     rows["data"], rows["count"], rows["dtype"] = array.pointer, form.run, array.dtype
     rows["chunk"], rows["chunks"] = found.chunk, found.chunks
     kernel = modules.kernel(cp, found.name, array.device)

@@ -103,12 +103,12 @@ class Kernel:
 _TREE = {"SHFL": 5}  # shuffles add 16, 8, 4, 2, 1 lanes
 _FIRST = _TREE | {"LDS": WARPS - 1}  # and the first thread what the other warps have left in shared memory
 _UNALIGNED = r"LDG\.E(\.U16|\.64)?(\.CONSTANT)?"  # elements before the first vector and behind the last
-_JUDGES = "MUFU.*"  # the first warp takes the root and divides
+_ROOTS = f"{_UNALIGNED}|MUFU.*"  # what the verdict on a row above the limit takes, beside them
+_CLIPS = rf"{_ROOTS}|STG.*|F2F\.F32\.F64"  # and where it is applied, the coefficient as f32
 
 
-def _rows(title: str, avoided: str = "") -> Kernel:
-    """Describe rows of 16 KB, each of which has a block of 8 warps."""
-    first, others = f"{_UNALIGNED}{avoided}", f"{_UNALIGNED}|{_JUDGES}{avoided}"
+def _rows(title: str, first: str, others: str) -> Kernel:
+    """Describe rows of 16 KB, each of which has a block of 8 warps, and what these avoid."""
     return Kernel(title, "rows", "rows_block", (Warps(1, _FIRST, first), Warps(WARPS - 1, _TREE, others)))
 
 
@@ -119,8 +119,10 @@ KERNELS = (
     Kernel("`measure`", "measure", "measure"),
     Kernel("`norm_columns`", "columns", "norm_columns", resident=WARPS * columns.BLOCKS),
     Kernel("`scale_columns`", "columns", "scale_columns", resident=WARPS * columns.BLOCKS),
-    _rows("`rows_block`, none clipped", r"|STG.*|F2F\.F32\.F64"),  # the coefficient becomes f32 where it is applied
-    _rows("`rows_block`, all clipped"),
+    Kernel("`rows_warp`, none clipped", "rows", "rows_warp", (Warps(1, _TREE, _CLIPS),)),
+    Kernel("`rows_warp`, all clipped", "rows", "rows_warp", (Warps(1, _TREE, _UNALIGNED),)),
+    _rows("`rows_block`, none clipped", _CLIPS, _CLIPS),
+    _rows("`rows_block`, all clipped", _UNALIGNED, _ROOTS),
     Kernel("`rows_shared`, read", "rows_shared", "rows_shared", resident=MOST_WARPS),
     Kernel("`weighted_sum`", "per_example", "weighted_sum"),
 )

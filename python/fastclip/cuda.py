@@ -53,8 +53,8 @@ def norm_and_coef(t_list: Any, clip_norm: float, *, nonfinite: str = "propagate"
 def clip_rows_(batch: Any, clip_norm: float) -> None:
     """Clip each row of a batch in place so that its own norm is at most `clip_norm`.
 
-    A row within the limit is not written. One of up to 64 KB is read once; so are longer ones that fit into the shared
-    memory of a block (224 KB on an H100), or of eight blocks of a chip from sm_90 on (1.75 MB). Others are read twice.
+    A row within the limit is not written. Rows are read once if they fit into registers (16 KB), the shared memory of a
+    block (224 KB on an H100) or that of eight blocks of a chip from sm_90 on (1.75 MB). Others are read twice.
 
     Args:
         batch: an array of shape (B, ...) on a GPU, as for `clip_by_global_norm_`; a row is all but the first axis.

@@ -203,6 +203,7 @@ FASTCLIP_INLINE unsigned short brain_of(float x) {
     return static_cast<unsigned short>((nan ? b | 0x400000u : b + 0x7fffu + (b >> 16 & 1u)) >> 16);
 }
 
+FASTCLIP_INLINE unsigned opaque(unsigned x) { return x; }
 template <class T>
 FASTCLIP_INLINE T* global(T* p) {
     return p;

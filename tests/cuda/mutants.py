@@ -30,7 +30,7 @@ _FENCE = "        __threadfence();\n        "
 MUTANTS = {
     # barriers and collectives
     "no barrier after the warps' totals": Mutant(
-        "= t;\n    __syncthreads();\n    if (threadIdx.x == 0)", "= t;\n    if (threadIdx.x == 0)"
+        "= t;\n    __syncthreads();\n    if (warp == 0)", "= t;\n    if (warp == 0)"
     ),
     "no barrier before the next total": Mutant("__syncthreads();  // before", "// before", "threads"),
     "no barrier after the last block's mark": Mutant(
@@ -112,18 +112,43 @@ MUTANTS = {
     "the policy not asked": Mutant("request.policy == Policy::skip", "false", tests=f"{_OTHER}nan_and_infinity"),
     # rows in registers
     "a verdict that is read before it is there": Mutant(
-        "request.round);\n        __syncthreads();",
-        "request.round);",
+        "        __syncthreads();\n        const Verdict verdict = scratch",
+        "        const Verdict verdict = scratch",
         tests="test_rows.py::test_the_bits_of_rows_depend_on_the_rows_alone",
     ),
     "vectors of a row out of range, left out": Mutant(
         "missed >> k; ++k)", "missed >> k && false; ++k)", tests="test_rows.py::test_rows_out_of_range_and_not_finite"
     ),
     "a row's first elements not written": Mutant(
-        "if (share.head) change_element<D>(share.head, op);", "", tests="test_rows.py::test_rows_at_any_address"
+        "i < split.head; i += group())", "i < 0; i += group())", tests="test_rows.py::test_rows_at_any_address"
+    ),
+    "elements of a row before the first vector, for one lane each": Mutant(
+        "i < split.head; i += group())",
+        "i < split.head; i += kEveryLane / 2)",
+        tests="test_rows.py::test_rows_at_any_address",
     ),
     "rows of another block": Mutant(
-        "row += gridDim.x * kAtOnce", "row += gridDim.x", tests="test_rows.py::test_rows_at_any_address"
+        "gridDim.x * kWarps * at_once", "gridDim.x * at_once", tests="test_rows.py::test_rows_at_any_address"
+    ),
+    "the total of another row of the warp": Mutant(
+        "lane & ~(rows.lanes - 1)", "0", tests="test_rows.py::test_rows_at_any_address"
+    ),
+    "a row that is not there": Mutant(
+        "mine ? rows.count : 0", "rows.count", "memory", "test_rows.py::test_rows_at_any_address"
+    ),
+    "rows above the limit taken for rows within": Mutant(
+        "total.hi <= rows.within", "total.hi <= 1.0001 * rows.within", tests="test_rows.py::test_rows_at_the_limit"
+    ),
+    "a sum at another scale taken for one within": Mutant(
+        "total.level != kShrunk && ", "", tests="test_rows.py::test_rows_at_the_limit"
+    ),
+    "the totals of a row's warps read before they are there": Mutant(
+        "scratch.warps[warp] = t;\n        __syncthreads();\n        if (threadIdx.x == 0) {",
+        "scratch.warps[warp] = t;\n        if (threadIdx.x == 0) {",
+        tests="test_rows.py::test_the_bits_of_rows_depend_on_the_rows_alone",
+    ),
+    "zeros of f32 that bring f64 down": Mutant(
+        "sum == 0.0 ? kGrown : kPlain", "kPlain", tests="test_rows.py::test_zeros_do_not_bring_tiny_numbers_down"
     ),
     # rows in shared memory, and clusters
     "totals of chunks read before they are there": Mutant(

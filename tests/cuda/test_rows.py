@@ -15,9 +15,8 @@ from fastclip import _device
 
 #: the kernels and their blocks by the bytes of a row, around what each holds
 LENGTHS = {
-    ("rows_warp", 256): (1, 7, 130, 2048),
+    ("rows_warp", 256): (1, 7, 64, 72, 130, 1000, 2048),
     ("rows_block", 256): (2056, 16384),
-    ("rows_block", 1024): (16392, 65536),
 }
 CASES = [(kernel, size) for kernel, sizes in LENGTHS.items() for size in sizes]
 
@@ -33,11 +32,26 @@ def test_rows_in_registers(cp, kernel, size, dtype):
 
 
 @pytest.mark.parametrize("step", [0, 1, 3])
-def test_rows_at_any_address(cp, step):
-    x = batch(9, 301, F16, step)
+@pytest.mark.parametrize(("rows", "count"), [(1000, 2), (600, 3), (301, 5), (77, 17), (70, 40), (9, 301), (3, 1100)])
+def test_rows_at_any_address(cp, rows, count, step):
+    x = batch(rows, count, F16, step)
     y = copied(x)
     fastclip.clip_by_norm_(cp.view(y), 1.0, axes=1)
     check_rows(x, y, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [F32, F64], ids=str)
+@pytest.mark.parametrize("count", [1, 40, 700, 9000])
+def test_rows_at_the_limit(cp, count, dtype):
+    """What their sums do not tell for certain goes no other way than the rest; above: by more than the rule's slack."""
+    above = (2.0**-20, 2.0**-18) if dtype == F32 else (2.0**-49, 2.0**-42)
+    numbers = np.array([1 - 2.0**-20, 1 - 2.0**-24, 1 - 2.0**-53, 1, 1 + above[0], 1 + above[1]], dtype)
+    for limit in (2.0**-510, 2.0**-499, 1.0, 2.0**499, 2.0**505)[slice(None) if dtype == F64 else slice(2, 3)]:
+        x = np.zeros((6, count), dtype)
+        x[:, -1] = numbers * limit
+        y = cp.asarray(x)
+        fastclip.cuda.clip_rows_(y, limit)
+        assert (y.get()[:, -1] == np.minimum(x[:, -1], dtype.type(limit))).all()
 
 
 def test_rows_of_the_same_memory_in_another_shape(cp):
@@ -79,7 +93,7 @@ def test_rows_out_of_range_and_not_finite(cp):
     assert (got[3, :599] == 0.0).all()
 
 
-@pytest.mark.parametrize("count", [1000, 2100])  # a warp for a row, a block
+@pytest.mark.parametrize("count", [50, 1000, 2100])  # two lanes for a row, a warp, a block
 def test_the_bits_of_rows_depend_on_the_rows_alone(cp, count):
     x = batch(20, count, BF16)
     seen = set()
@@ -123,6 +137,13 @@ def test_sums_of_examples_in_vectors_and_out_of_line(cp, dtype, count, step):
     exact = x.astype(F64).sum(0)  # 4 numbers of at most 53 digits: an ULP of f64 each
     assert (np.abs(sums[0].get().astype(F64) - exact) <= np.abs(exact) * float(oracle.UNIT[dtype]) + 2.0**-50).all()
     assert norms.shape == (4,)
+
+
+def test_zeros_do_not_bring_tiny_numbers_down(cp):
+    """Sums of f64 are formed at another scale while nothing else makes one necessary."""
+    tiny = np.full((3, 50), 1e-170)
+    norms = fastclip.cuda.example_norms([cp.asarray(np.zeros((3, 50), F32)), cp.asarray(tiny)]).get()
+    np.testing.assert_allclose(norms, oracle.norm([tiny[0]]), rtol=2.0**-52)
 
 
 def test_a_known_batch_is_clipped_and_added_without_an_upload(cp):

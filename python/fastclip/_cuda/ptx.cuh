@@ -72,6 +72,10 @@ FASTCLIP_INLINE unsigned short brain_of(float x) {
 #endif
 }
 
+FASTCLIP_INLINE unsigned opaque(unsigned x) {  // what is reckoned with it is not kept in registers over a loop's trips
+    asm volatile("" : "+r"(x));
+    return x;
+}
 template <class T>
 FASTCLIP_INLINE T* global(T* p) {  // pointers out of a table get generic loads and stores otherwise: half as many again
     __builtin_assume(__isGlobal(p));

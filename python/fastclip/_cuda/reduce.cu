@@ -39,8 +39,11 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_each(Plan plan, R
     for (u32 c = blockIdx.x * kWarps + threadIdx.x / kWarp; c < plan.chunk_count; c += warps) {
         const Chunk chunk = plan.chunks[c];
         Total mine = {0.0, 0.0, 0, 0};
-        add_chunk(mine, plan, chunk, false);
-        mine = warp_total(mine);
+        with_dtype(chunk.dtype, [&](auto tag) {
+            constexpr int D = decltype(tag)::value;
+            add_run<D>(mine, address(plan, chunk), chunk.count, lane, false);
+            mine = total_of_lanes<D>(mine);
+        });
         if (lane == 0) plan.partials[c] = mine;
         const u32 group = group_of(plan, chunk, c), first = plan.firsts[group], end = plan.firsts[group + 1];
         if (!is_last_warp(plan.counters + group, end - first)) continue;

@@ -5,112 +5,127 @@
 namespace fastclip {
 
 constexpr u32 kVectors = 4;  // that a thread holds; 16 would take the compiler ten times as long
-constexpr u32 kMany = 1024;  // threads of the largest block: as many registers for each as with four blocks of 256
 
 struct RowScratch {
-    Scratch total;
+    Total warps[kWarps];
     Verdict verdict;
 };
 
-template <bool kWide>  // a row has a block, or a warp
-FASTCLIP_INLINE u32 group() {
-    return kWide ? blockDim.x : kWarp;
-}
-
-template <bool kWide>
-FASTCLIP_INLINE Verdict agree(Total t, const Request& request, u32 count, RowScratch& scratch) {
-    if constexpr (!kWide) {
-        t = warp_total(t);
-        t = {__shfl_sync(kEveryLane, t.hi, 0), __shfl_sync(kEveryLane, t.lo, 0), __shfl_sync(kEveryLane, t.level, 0),
-             __shfl_sync(kEveryLane, t.nonfinite, 0)};
-        return judge(request, t, count, request.round);
-    } else {
-        t = block_total(t, scratch.total);
-        if (threadIdx.x == 0) scratch.verdict = judge(request, t, count, request.round);
-        __syncthreads();
-        return scratch.verdict;  // block_total's barriers come before the next one is written
-    }
-}
-
-// A thread's share of a row: vectors in registers, and at most one element before them and one behind.
-template <int D>
+// What one of the threads that share a row has of it: vectors, which stay in registers, and the elements before them
+// and behind. They are kGroup, or `lanes` where that is 0: what is known here takes no registers.
+template <int D, u32 kGroup>
 struct Share {
     using Stored = typename Element<D>::Stored;
-    u32 group, member, vectors;
+    Split<D> split;
+    Stored *head, *tail;
     uint4* at;
-    Stored *head, *tail;  // null: none
+    u32 lanes, member;
 
-    __device__ Share(char* data, u32 count, u32 group) : group(group), member(threadIdx.x % group) {
-        const Split<D> split = Split<D>::of(data, count);
-        Stored* first = global(reinterpret_cast<Stored*>(data));
-        vectors = split.vectors;
-        at = global(reinterpret_cast<uint4*>(first + split.head)) + member;
-        head = member < split.head ? first + member : nullptr;
-        tail = member < split.tail ? first + (count - split.tail + member) : nullptr;
+    __device__ Share(char* data, u32 count, u32 lanes, u32 member)
+        : split(Split<D>::of(data, count)),
+          head(global(reinterpret_cast<Stored*>(data))),
+          tail(head + (count - split.tail)),
+          at(global(reinterpret_cast<uint4*>(head + split.head)) + member),
+          lanes(lanes),
+          member(member) {}
+
+    __device__ u32 group() const { return kGroup ? kGroup : lanes; }
+    __device__ bool has(u32 k) const { return member + k * group() < split.vectors; }
+
+    template <class F>  // f(element), of those in no vector
+    __device__ void others(F&& f) const {
+#pragma unroll 1
+        for (u32 i = member; i < split.head; i += group()) f(head + i);
+#pragma unroll 1
+        for (u32 i = member; i < split.tail; i += group()) f(tail + i);
     }
-    __device__ bool has(u32 k) const { return member + k * group < vectors; }
-};
 
-template <int D, bool kWide>
-FASTCLIP_INLINE Total read_row(char* data, u32 count, uint4 (&v)[kVectors]) {
-    const Share<D> share(data, count, group<kWide>());
+    __device__ Total read(uint4 (&v)[kVectors]) const {
 #pragma unroll
-    for (u32 k = 0; k < kVectors; ++k)
-        if (share.has(k)) v[k] = share.at[k * share.group];
-    Total t = {0.0, 0.0, D == kF64 ? kGrown : kPlain, 0};  // no other dtype has squares that want a factor to grow
-    u32 missed = 0;
+        for (u32 k = 0; k < kVectors; ++k) v[k] = has(k) ? at[k * group()] : uint4{0, 0, 0, 0};
+        Total t = {0.0, 0.0, D == kF64 ? kGrown : kPlain, 0};  // no other dtype has squares that want a factor to grow
+        u32 missed = 0;
+        if constexpr (D == kF64) {  // all at once would take more registers than there are on sm_100
 #pragma unroll
-    for (u32 k = 0; k < kVectors; ++k)
-        if (share.has(k)) {
-            const uint4 one[1] = {v[k]};
-            missed |= add_vectors<D>(t, one) ? 0u : 1u << k;
+            for (u32 k = 0; k < kVectors; ++k) {
+                const uint4 one[1] = {v[k]};
+                if (has(k) && !add_vectors<D>(t, one)) missed |= 1u << k;
+            }
+        } else if (!add_vectors<D>(t, v)) {
+            missed = (1u << kVectors) - 1;
         }
 #pragma unroll 1
-    for (u32 k = 0; missed >> k; ++k)
-        if (missed >> k & 1) add_one_by_one<D>(t, share.at + k * share.group, 1, false);
-    if (share.head) add_element<D>(t, *share.head, false);
-    if (share.tail) add_element<D>(t, *share.tail, false);
-    return t;
-}
-
-template <int D, bool kWide>
-FASTCLIP_INLINE void write_row(char* data, u32 count, const uint4 (&v)[kVectors], const Scale& op) {
-    const Share<D> share(data, count, group<kWide>());
-#pragma unroll
-    for (u32 k = 0; k < kVectors; ++k)
-        if (share.has(k)) change_vector<D>(share.at + k * share.group, v[k], op);
-    if (share.head) change_element<D>(share.head, op);
-    if (share.tail) change_element<D>(share.tail, op);
-}
-
-template <bool kWide>
-FASTCLIP_INLINE void clip_rows(const Rows& rows, const Request& request, RowScratch& scratch) {
-    constexpr u32 kAtOnce = kWide ? 1 : kWarps;
-    for (u32 row = blockIdx.x * kAtOnce + (kWide ? 0 : threadIdx.x / kWarp); row < rows.rows;
-         row += gridDim.x * kAtOnce) {
-        char* data = rows.data + row * rows.step;
-        uint4 v[kVectors];
-        Total mine;
-        with_dtype(rows.dtype, [&](auto tag) { mine = read_row<decltype(tag)::value, kWide>(data, rows.count, v); });
-        const Verdict verdict = agree<kWide>(mine, request, rows.count, scratch);
-        if (!verdict.by.clip) continue;
-        const Scale op(verdict);
-        with_dtype(rows.dtype, [&](auto tag) { write_row<decltype(tag)::value, kWide>(data, rows.count, v, op); });
+        for (u32 k = 0; missed >> k; ++k)
+            if (has(k) && (missed >> k & 1)) add_one_by_one<D>(t, at + k * group(), 1, false);
+        others([&](const Stored* x) { add_element<D>(t, *x, false); });
+        return t;
     }
+
+    __device__ void write(const uint4 (&v)[kVectors], const Scale& op) const {
+#pragma unroll
+        for (u32 k = 0; k < kVectors; ++k)
+            if (has(k)) change_vector<D>(at + k * group(), v[k], op);
+        others([&](Stored* x) { change_element<D>(x, op); });
+    }
+};
+
+FASTCLIP_INLINE Total total_from(const Total& t, u32 lane) {
+    return {__shfl_sync(kEveryLane, t.hi, lane), __shfl_sync(kEveryLane, t.lo, lane),
+            __shfl_sync(kEveryLane, t.level, lane), __shfl_sync(kEveryLane, t.nonfinite, lane)};
 }
 
 }  // namespace fastclip
 
 using namespace fastclip;
 
-// Up to 2 KB a row: a warp has it.
+// Of rows up to 2 KB each has as few lanes of a warp as can hold it, 64 B each, and the warp as many rows as that
+// makes.
 extern "C" __global__ void __launch_bounds__(kThreads, 4) rows_warp(Rows rows, Request request) {
-    FASTCLIP_SHARED(RowScratch, scratch);
-    clip_rows<false>(rows, request, scratch);
+    const u32 lane = threadIdx.x % kWarp, at_once = kWarp / rows.lanes;
+    for (u32 first = (blockIdx.x * kWarps + threadIdx.x / kWarp) * at_once; first < rows.rows;
+         first += gridDim.x * kWarps * at_once) {
+        const u32 row = first + lane / rows.lanes;
+        const bool mine = row < rows.rows;
+        char* data = rows.data + (mine ? row : first) * rows.step;
+        const auto share = [&](auto tag) {
+            return Share<decltype(tag)::value, 0>(data, mine ? rows.count : 0, rows.lanes, lane % rows.lanes);
+        };
+        uint4 v[kVectors];
+        Total t;
+        with_dtype(rows.dtype,
+                   [&](auto tag) { t = total_of_lanes<decltype(tag)::value>(share(tag).read(v), rows.lanes); });
+        t = total_from(t, lane & ~(rows.lanes - 1));
+        const Verdict verdict = judge_row(rows, request, t);
+        if (verdict.by.clip) {
+            const Scale op(verdict);
+            with_dtype(rows.dtype, [&](auto tag) { share(tag).write(v, op); });
+        }
+    }
 }
 
-// Up to 64 B a thread: 16 KB for 256 threads, 64 KB for 1,024, which have all registers of a multiprocessor.
-extern "C" __global__ void __launch_bounds__(kMany, 1) rows_block(Rows rows, Request request) {
+// Rows up to 16 KB: a block has one.
+extern "C" __global__ void __launch_bounds__(kThreads, 4) rows_block(Rows rows, Request request) {
     FASTCLIP_SHARED(RowScratch, scratch);
-    clip_rows<true>(rows, request, scratch);
+    const u32 lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+    for (u32 row = blockIdx.x; row < rows.rows; row += gridDim.x) {
+        char* data = rows.data + row * rows.step;
+        const auto share = [&](auto tag) {
+            return Share<decltype(tag)::value, kThreads>(data, rows.count, kThreads, opaque(threadIdx.x));
+        };
+        uint4 v[kVectors];
+        Total t;
+        with_dtype(rows.dtype, [&](auto tag) { t = total_of_lanes<decltype(tag)::value>(share(tag).read(v)); });
+        if (lane == 0) scratch.warps[warp] = t;
+        __syncthreads();
+        if (threadIdx.x == 0) {
+#pragma unroll 1
+            for (u32 w = 1; w < kWarps; ++w) merge(t, scratch.warps[w]);
+            scratch.verdict = judge_row(rows, request, t);
+        }
+        __syncthreads();
+        const Verdict verdict = scratch.verdict;  // the next row's barrier comes before its own is written
+        if (!verdict.by.clip) continue;
+        const Scale op(verdict);
+        with_dtype(rows.dtype, [&](auto tag) { share(tag).write(v, op); });
+    }
 }

@@ -11,12 +11,20 @@ namespace fastclip {
 
 struct Rows {
     char* data;
-    i64 step;  // bytes from one row to the next
+    i64 step;       // bytes from one row to the next
+    double within;  // a sum of squares up to this is surely of a row within the limit
     u32 rows;
     u32 count;  // elements of a row, adjacent ones
     u32 dtype;
-    u32 chunk, chunks;  // bytes of what a warp adds at a time, a power of 2, and how many a row has
+    u32 lanes;          // of a warp, a power of 2, that have a row which is kept in their registers
+    u32 chunk, chunks;  // bytes of what a warp adds at a time, a power of 2, and how many a row has, in shared memory
 };
+
+// A root and its quotients are a third of a short row's instructions, and not for those within the limit.
+FASTCLIP_INLINE Verdict judge_row(const Rows& rows, const Request& request, const Total& total) {
+    if (total.level != kShrunk && total.hi <= rows.within) return {kKeep, 0.0, 0, 0};
+    return judge(request, total, rows.count, request.round);
+}
 
 // A warp adds a chunk as it does in norm_each, and the totals of all chunks are merged in norm_each's order: a row has
 // the same bits where it is kept in one block, in a cluster or, on a chip that has room in neither, is read twice.
@@ -58,7 +66,7 @@ struct KeptRow {
         with_chunks<D>(data, [&](u32 k, const char* chunk, u32 count) {
             Total mine = {0.0, 0.0, 0, 0};
             add_run<D>(mine, chunk, count, lane, false, Copy{kept(k)});
-            mine = warp_total(mine);
+            mine = total_of_lanes<D>(mine);
             if (lane == 0) partials[k] = mine;
         });
     }
@@ -99,7 +107,7 @@ struct KeptRow {
         Total all = {0.0, 0.0, 0, 0};
         for (u32 c = lane; c < rows.chunks; c += kWarp) merge(all, total_of(c));
         all = warp_total(all);
-        if (lane == 0) *verdict = judge(request, all, rows.count, request.round);
+        if (lane == 0) *verdict = fastclip::judge_row(rows, request, all);
     }
 };
 

@@ -44,7 +44,12 @@ REQUEST = np.dtype(
 _REQUEST = struct.Struct("3Q4d6I")  # to fill an array's fields one by one takes four times as long
 BOUNDS = np.dtype([("lo", "f8"), ("hi", "f8")], align=True)
 ROWS = np.dtype(
-    [("data", "u8"), ("step", "i8"), *((field, "u4") for field in ("rows", "count", "dtype", "chunk", "chunks"))],
+    [
+        ("data", "u8"),
+        ("step", "i8"),
+        ("within", "f8"),
+        *((field, "u4") for field in ("rows", "count", "dtype", "lanes", "chunk", "chunks")),
+    ],
     align=True,
 )
 COLUMNS = np.dtype(

@@ -24,26 +24,15 @@ class Way(NamedTuple):
     name: str
     grid: int  # blocks
     block: int  # threads
+    lanes: int = 0  # of a warp, for a row in their registers
     shared: int = 0  # bytes of dynamic shared memory
     chunk: int = 0  # bytes that a warp adds at a time, where rows are kept in shared memory
     chunks: int = 0  # of a row
 
 
-class InRegisters(NamedTuple):
-    """One of the kernels in `_cuda/rows.cu`."""
-
-    most: int  # bytes of a row
-    name: str
-    rows: int  # that a block has at a time
-    block: int  # threads
-    blocks: int  # of a multiprocessor
-
-
-REGISTERS = (
-    InRegisters(2048, "rows_warp", chunks.WARPS, WARP * chunks.WARPS, 4),
-    InRegisters(16384, "rows_block", 1, WARP * chunks.WARPS, 4),
-    InRegisters(65536, "rows_block", 1, WARP * MOST_WARPS, 1),
-)
+THREADS = WARP * chunks.WARPS  # of a block that has rows in registers
+HELD = 64  # bytes of a row that a thread holds there
+BLOCKS = 4  # of a multiprocessor: while some read, others write
 #: the kernels that keep rows in shared memory, and of how many blocks
 SHARED = (("rows_shared", 1), ("rows_cluster", 8))
 
@@ -54,10 +43,10 @@ def way(cp: Any, device: int, form: Form) -> Way | None:
         return None
     size, count = form.run * form.size, form.rows[0][0]
     processors = modules.attribute(cp, device, modules.MULTIPROCESSORS)
-    for kernel in REGISTERS:
-        if size <= kernel.most:
-            grid = max(1, min(kernel.blocks * processors, -(-count // kernel.rows)))
-            return Way(kernel.name, grid, kernel.block)
+    if size <= HELD * THREADS:
+        lanes = 1 << (-(-size // HELD) - 1).bit_length()
+        name, at_once = ("rows_warp", THREADS // lanes) if lanes <= WARP else ("rows_block", 1)
+        return Way(name, min(BLOCKS * processors, -(-count // at_once)), THREADS, lanes)
     room = modules.attribute(cp, device, modules.SHARED)
     chunk = chunks.row_chunk_bytes(size)
     parts = -(-size // chunk)
@@ -66,18 +55,25 @@ def way(cp: Any, device: int, form: Form) -> Way | None:
         shared = records.VERDICT.itemsize + own * (chunk + records.TOTAL.itemsize)
         if shared > room or (ranks > 1 and modules.attribute(cp, device, modules.MAJOR) < CLUSTERS):
             continue
-        # Where two blocks have room, one reads while the other writes.
-        blocks = 2 if 2 * (shared + RESERVED) <= room + RESERVED else 1
+        blocks = min(BLOCKS, (room + RESERVED) // (shared + RESERVED))
+        turns = -(-own // (MOST_WARPS // blocks))
         grid = ranks * max(1, min(blocks * processors // ranks, count))
-        return Way(name, grid, WARP * min(own, MOST_WARPS // blocks), shared, chunk, parts)
+        return Way(name, grid, WARP * -(-own // turns), 0, shared, chunk, parts)
     return None
+
+
+def _surely_within(limit: float) -> float:
+    """Return up to which sum of squares a norm is within the limit whatever is rounded: 2^-52 of it, a few times."""
+    in_range = 2.0**-500 <= limit <= 2.0**500
+    return limit * limit * (1.0 - 2.0**-40) if in_range else -1.0
 
 
 def launch(cp: Any, found: Way, array: DeviceArray, form: Form, request: NDArray[Any]) -> None:
     """Clip the rows of an array."""
     rows = np.zeros((), records.ROWS)
     ((rows["rows"], rows["step"]),) = form.rows
+    rows["within"] = _surely_within(float(request["limit"]))
     rows["data"], rows["count"], rows["dtype"] = array.pointer, form.run, array.dtype
-    rows["chunk"], rows["chunks"] = found.chunk, found.chunks
+    rows["lanes"], rows["chunk"], rows["chunks"] = found.lanes, found.chunk, found.chunks
     kernel = modules.kernel(cp, found.name, array.device)
     kernel((found.grid,), (found.block,), (rows, request), shared_mem=found.shared)

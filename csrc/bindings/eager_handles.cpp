@@ -76,10 +76,11 @@ class Handles final : public EagerExchange {
         for (int d = 0; d < rank; ++d) dims[d] = tf_.dim(like, d, status.get());
         auto* where = static_cast<Context*>(PyCapsule_GetPointer(context, nullptr));
         if (!where) throw py::error_already_set();
+        const char* memory = tf_.memory(like, status.get());
+        if (!status.ok()) throw std::runtime_error(status.message());
         const auto bytes = static_cast<std::size_t>(block.count * info(block.dtype).size);
-        Handle* made = tf_.new_handle(where, tf_.memory(like, status.get()),
-                                      static_cast<int>(numbers_[static_cast<std::size_t>(block.dtype)]), dims, rank,
-                                      owner.release(), bytes, give_back, nullptr, status.get());
+        Handle* made = tf_.new_handle(where, memory, static_cast<int>(numbers_[static_cast<std::size_t>(block.dtype)]),
+                                      dims, rank, owner.release(), bytes, give_back, nullptr, status.get());
         if (!made || !status.ok()) throw std::runtime_error(status.message());
         auto tensor = py::reinterpret_steal<py::object>(tf_.tensor_of(made, false));
         if (!tensor) throw py::error_already_set();

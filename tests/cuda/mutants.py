@@ -41,8 +41,8 @@ MUTANTS = {
         "step /= 2)\n        if (threadIdx.x % kWarp < step) merge(t, total_below(t, step));",
     ),
     "lanes that leave before a shuffle": Mutant(
-        "        mine = warp_total(mine);",
-        "        if (lane == 31) continue;\n        mine = warp_total(mine);",
+        "            mine = total_of_lanes<D>(mine);",
+        "            if (lane == 31) return;\n            mine = total_of_lanes<D>(mine);",
         tests=EACH,
     ),
     "a mask without the last lane": Mutant("kEveryLane = 0xffffffffu", "kEveryLane = 0x7fffffffu"),

@@ -18,14 +18,20 @@ def _load(name):
 
 
 # The helpers of these tests stand beside them; pytest's importlib mode puts no folder on the path.
-for helper in ("mutants", "build", "fakecupy", "lists", "batches", "nvrtc", "ways"):
+for helper in ("mutants", "build", "fakecupy", "lists", "batches", "nvrtc", "ways", "realcupy"):
     _load(helper)
+real = sys.modules["realcupy"]
+emulated_gpu = real.Gpu() if real.wanted() else None
 
 
 @pytest.fixture
 def cp(monkeypatch):
-    """The fake CuPy, in the place of the real one."""
+    """The fake CuPy, in the place of the real one; or the real one, where the process has a device for it."""
+    if emulated_gpu:
+        yield real.LikeTheFake(emulated_gpu)
+        sys.modules["cupy"].cuda.Stream.null.use()
+        return
     fake = sys.modules["fakecupy"]
     monkeypatch.setitem(sys.modules, "cupy", fake)
     fake.cuda.reset()
-    return fake
+    yield fake

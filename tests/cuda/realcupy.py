@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""CuPy as it is, on a CUDA device of ours: `driver/*.cpp` takes the place of CUDA's runtime and driver.
+
+CuPy finds the driver by its name, and its wheel has the runtime within: there, the beginning of each function is
+overwritten by a jump. That can't be undone, so it is for a process of its own, which `environment` is for.
+"""
+
+import ctypes
+import mmap
+import os
+import re
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+import build
+import numpy as np
+
+from fastclip._backends.cuda.source import MODULES, source
+
+FOLDER = build.HERE / "driver"
+VARIABLE = "FASTCLIP_EMULATED_GPU"
+_SYMTAB, _FUNCTION = 2, 2  # ELF's numbers of a section and of a symbol
+_JUMP = 12  # bytes, of the longer of both forms below
+
+
+def wanted():
+    """Whether this process was asked to have such a device."""
+    return VARIABLE in os.environ
+
+
+def environment(folder):
+    """What makes a process of Python's one that has it; CuPy keeps what it compiles in a folder."""
+    return {
+        **os.environ,
+        VARIABLE: "1",
+        "FASTCLIP_EMULATOR_FOLDER": str(build.FOLDER),
+        "CUPY_CACHE_DIR": str(folder),
+    }
+
+
+def _functions(path):
+    """The functions of CUDA's runtime in a shared library, their places and their sizes, by its own table of symbols."""
+    elf = Path(path).read_bytes()
+    (sections,), (count,) = struct.unpack_from("<Q", elf, 40), struct.unpack_from("<H", elf, 60)
+    headers = [struct.unpack_from("<IIQQQQIIQQ", elf, sections + 64 * i) for i in range(count)]
+    found = {}
+    for _, kind, _, _, start, size, link, *_ in headers:
+        if kind != _SYMTAB:
+            continue
+        for at in range(start, start + size, 24):
+            name, what, _, _, place, length = struct.unpack_from("<IBBHQQ", elf, at)
+            text = elf[headers[link][4] + name :][:200].split(b"\0", 1)[0].decode()
+            if what & 15 == _FUNCTION and re.match("cuda[A-Z]", text):
+                found[text] = place, length
+    return found
+
+
+def _redirect(path, driver):
+    """Let each function of the runtime in CuPy's module go on in the driver, or where it is refused by its name."""
+    functions = _functions(path)
+    assert {"cudaMalloc", "cudaMemcpyAsync", "cudaEventRecord"} <= set(functions), (
+        f"{path} names no functions of CUDA's runtime: this CuPy is built in another way than 14.2's wheel, and "
+        "tests/cuda/realcupy.py must learn how it reaches the runtime"
+    )
+    with open("/proc/self/maps") as maps:
+        base = min(int(line.split("-")[0], 16) for line in maps if line.rstrip().endswith(path))
+    libc, page = ctypes.CDLL(None), mmap.PAGESIZE
+    address = lambda function: ctypes.cast(function, ctypes.c_void_p).value  # noqa: E731
+    refuse = mmap.mmap(-1, 32 * len(functions), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    refusals = ctypes.addressof(ctypes.c_char.from_buffer(refuse))
+    names = []
+    for i, (name, (place, length)) in enumerate(functions.items()):
+        assert length >= _JUMP, f"{name} has no room for a jump"
+        target = refusals + 32 * i
+        if hasattr(driver, name):
+            target = address(getattr(driver, name))
+        names.append(ctypes.create_string_buffer(name.encode()))
+        # movabs rdi, its name; movabs rax, driver_refuse; jmp rax
+        code = b"\x48\xbf" + struct.pack("<Q", ctypes.addressof(names[-1]))
+        refuse[32 * i : 32 * i + 22] = code + b"\x48\xb8" + struct.pack("<Q", address(driver.driver_refuse)) + b"\xff\xe0"
+        first = (base + place) // page * page
+        size = ctypes.c_size_t(base + place + _JUMP - first)
+        assert libc.mprotect(ctypes.c_void_p(first), size, 7) == 0, "the system lets nobody change code"
+        ctypes.memmove(base + place, b"\x48\xb8" + struct.pack("<Q", target) + b"\xff\xe0", _JUMP)
+    return refuse, names  # which are to live as long as the process
+
+
+class Settings(ctypes.Structure):
+    """The device and how it works: `driver::Settings`."""
+
+    _fields_ = [(n, ctypes.c_int) for n in ("multiprocessors", "major", "shared", "workers", "seed", "lazy", "idle")]  # noqa: RUF012
+
+
+class Gpu:
+    """The device, as tests see it."""
+
+    def __init__(self):
+        self._driver = ctypes.CDLL(str(self._build()), ctypes.RTLD_GLOBAL)
+        self._driver.driver_settings.restype = ctypes.POINTER(Settings)
+        self._driver.driver_record.restype = self._driver.driver_parameters.restype = ctypes.c_char_p
+        self.settings = self._driver.driver_settings()[0]
+        self.first = Settings.from_buffer_copy(self.settings)
+        import cupy_backends.cuda.api.runtime as runtime
+
+        self._kept = _redirect(runtime.__file__, self._driver)
+        self._libraries = []
+        for module, kernels in MODULES.items():
+            library = build.Module(source(module)).library
+            for name in kernels:
+                self._driver.driver_has_kernel(name.encode(), library.emulator_launch)
+
+    @staticmethod
+    def _build():
+        library = Path(tempfile.mkdtemp(prefix="fastclip-driver-")) / "libcuda.so.1"
+        sources = [str(FOLDER / f"{name}.cpp") for name in ("device", "runtime", "modules")]
+        soname = f"-Wl,-soname,{library.name}"  # what CuPy asks the loader for
+        build.compile(build.compiler(), *build.FLAGS, "-O1", "-shared", soname, *sources, "-o", str(library))
+        return library
+
+    def record(self):
+        """What has been done since this was asked: words for each launch, upload, wait and synchronization."""
+        return [line.split() for line in self._driver.driver_record().decode().splitlines()]
+
+    def lend(self, start, size):
+        """Let the device have memory of the host."""
+        self._driver.driver_lend(ctypes.c_void_p(start), ctypes.c_size_t(size))
+
+    def open_stream(self, handle):
+        """Make a stream with that handle, which waits for no other."""
+        self._driver.driver_open_stream(ctypes.c_void_p(handle))
+
+    def sizes(self, kernel):
+        """The bytes of each parameter of a kernel, as its machine code says."""
+        return [int(word) for word in self._driver.driver_parameters(ctypes.c_void_p(kernel.ptr)).split()]
+
+
+class _Stream:
+    """The current stream: another one with another handle."""
+
+    def __init__(self, gpu, cupy):
+        self._gpu, self._cupy = gpu, cupy
+
+    @property
+    def ptr(self):
+        return self._cupy.cuda.get_current_stream().ptr
+
+    @ptr.setter
+    def ptr(self, handle):
+        if handle > 2:
+            self._gpu.open_stream(handle)
+        self._cupy.cuda.ExternalStream(handle).use()
+
+    @property
+    def capturing(self):
+        return self._cupy.cuda.get_current_stream().is_capturing()
+
+    @capturing.setter
+    def capturing(self, begins):
+        stream = self._cupy.cuda.get_current_stream()
+        if begins:
+            stream.begin_capture()
+        else:
+            stream.end_capture()
+
+
+class _Cuda:
+    """What tests ask of the fake's `cuda`, and set there; the rest is CuPy's."""
+
+    def __init__(self, gpu, cupy):
+        self.__dict__ |= {"_gpu": gpu, "_cupy": cupy, "stream": _Stream(gpu, cupy), "_seen": [], "allocations": 0}
+
+    def __getattr__(self, name):
+        return getattr(self._gpu.settings if hasattr(Settings, name) else self._cupy.cuda, name)
+
+    def __setattr__(self, name, value):
+        if name in self.__dict__:
+            self.__dict__[name] = value
+        else:
+            setattr(self._gpu.settings if hasattr(Settings, name) else self._cupy.cuda, name, value)
+
+    def _of(self, what):
+        self._seen.extend(self._gpu.record())
+        return [words[1:] for words in self._seen if words[0] == what]
+
+    @property
+    def launches(self):
+        return [(name, *map(int, numbers)) for name, *numbers in self._of("launch")]
+
+    @property
+    def waits(self):
+        return [tuple(map(int, words)) for words in self._of("wait")]
+
+    @property
+    def uploads(self):
+        return len(self._of("upload"))
+
+    @property
+    def synchronizations(self):
+        return len(self._of("synchronization"))
+
+
+class LikeTheFake:
+    """CuPy, with what the fake has beside: tests that are written for that run on this. Nothing is lazy then."""
+
+    def __init__(self, gpu):
+        import cupy
+
+        self._cupy, self._gpu = cupy, gpu
+        self.cuda = _Cuda(gpu, cupy)
+        for name, _ in Settings._fields_:
+            setattr(gpu.settings, name, getattr(gpu.first, name))
+        gpu.settings.lazy = 0
+        gpu.record()
+
+    def __getattr__(self, name):
+        return getattr(self._cupy, name)
+
+    def view(self, a):
+        """An array over the very memory of a NumPy array."""
+        low, high = np.lib.array_utils.byte_bounds(a)
+        self._gpu.lend(low, high - low)
+        memory = self._cupy.cuda.UnownedMemory(low, high - low, a, 0)
+        pointer = self._cupy.cuda.MemoryPointer(memory, a.ctypes.data - low)
+        return self._cupy.ndarray(a.shape, a.dtype, pointer, a.strides)

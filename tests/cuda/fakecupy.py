@@ -152,6 +152,12 @@ class _Stream:
         self.capturing = False
         self._before = []
 
+    @classmethod
+    def from_external(cls, other):
+        version, handle = other.__cuda_stream__()
+        assert version == 0
+        return cls(handle)
+
     def __enter__(self):
         self._before.append(cuda.stream)
         cuda.stream = self
@@ -195,7 +201,7 @@ class _Cuda:
     """The state of the fake, and CuPy's names for it."""
 
     def __init__(self):
-        self.Device, self.Event, self.ExternalStream = _Device, _Event, _Stream
+        self.Device, self.Event, self.Stream = _Device, _Event, _Stream
         self.runtime = types.SimpleNamespace(
             pointerGetAttributes=lambda pointer: types.SimpleNamespace(device=0),
             getDevice=lambda: 0,

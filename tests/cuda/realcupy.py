@@ -17,6 +17,7 @@ from pathlib import Path
 import build
 import numpy as np
 
+from fastclip._backends.cuda import modules
 from fastclip._backends.cuda.source import MODULES, source
 
 FOLDER = build.HERE / "driver"
@@ -90,7 +91,7 @@ def _redirect(path, driver):
 class Settings(ctypes.Structure):
     """The device and how it works: `driver::Settings`."""
 
-    _fields_ = [(n, ctypes.c_int) for n in ("multiprocessors", "major", "shared", "workers", "seed", "lazy", "idle")]  # noqa: RUF012
+    _fields_ = [(n, ctypes.c_int) for n in ("multiprocessors", "major", "shared", "workers", "seed", "lazy", "unified", "idle")]  # noqa: RUF012
 
 
 class Gpu:
@@ -123,10 +124,6 @@ class Gpu:
         """What has been done since this was asked: words for each launch, upload, wait and synchronization."""
         return [line.split() for line in self._driver.driver_record().decode().splitlines()]
 
-    def lend(self, start, size):
-        """Let the device have memory of the host."""
-        self._driver.driver_lend(ctypes.c_void_p(start), ctypes.c_size_t(size))
-
     def open_stream(self, handle):
         """Make a stream with that handle, which waits for no other."""
         self._driver.driver_open_stream(ctypes.c_void_p(handle))
@@ -150,7 +147,7 @@ class _Stream:
     def ptr(self, handle):
         if handle > 2:
             self._gpu.open_stream(handle)
-        self._cupy.cuda.ExternalStream(handle).use()
+        modules.stream(self._cupy, handle).use()
 
     @property
     def capturing(self):
@@ -211,16 +208,20 @@ class LikeTheFake:
         self.cuda = _Cuda(gpu, cupy)
         for name, _ in Settings._fields_:
             setattr(gpu.settings, name, getattr(gpu.first, name))
-        gpu.settings.lazy = 0
+        gpu.settings.lazy, gpu.settings.unified = 0, 1
         gpu.record()
 
     def __getattr__(self, name):
         return getattr(self._cupy, name)
 
+    def asarray(self, a):
+        """Copy to the device; a number by the way of arrays, as CuPy has a kernel for numbers."""
+        a = np.asarray(a)
+        return self._cupy.asarray(a) if a.ndim else self._cupy.asarray(a.reshape(1)).reshape(())
+
     def view(self, a):
         """An array over the very memory of a NumPy array."""
         low, high = np.lib.array_utils.byte_bounds(a)
-        self._gpu.lend(low, high - low)
         memory = self._cupy.cuda.UnownedMemory(low, high - low, a, 0)
         pointer = self._cupy.cuda.MemoryPointer(memory, a.ctypes.data - low)
         return self._cupy.ndarray(a.shape, a.dtype, pointer, a.strides)

@@ -36,6 +36,14 @@ Stream& stream_of_thread() {
     return *found;
 }
 
+const Block* block_of(const void* p, std::size_t size) {
+    const auto at = reinterpret_cast<std::uintptr_t>(p);
+    const auto after = blocks.upper_bound(at);
+    if (after == blocks.begin()) return nullptr;
+    const auto found = std::prev(after);
+    return at + size <= found->first + found->second.size ? &found->second : nullptr;
+}
+
 void run(Stream& stream) { run_until(stream, stream.enqueued); }
 
 }  // namespace
@@ -106,29 +114,31 @@ Error release(void* p, bool pinned) {
     return kSuccess;
 }
 
-bool has(const void* p, std::size_t size, bool pinned) {
-    const auto at = reinterpret_cast<std::uintptr_t>(p);
-    auto found = blocks.upper_bound(at);
-    if (found == blocks.begin()) return false;
-    --found;
-    return found->second.pinned == pinned && at + size <= found->first + found->second.size;
+bool on_device(const void* p, std::size_t size) {
+    const Block* found = block_of(p, size);
+    return found ? !found->pinned : settings().unified;
+}
+
+bool is_pinned(const void* p, std::size_t size) {
+    const Block* found = block_of(p, size);
+    return found && found->pinned;
 }
 
 Error copy(void* to, const void* from, std::size_t size, int kind, void* stream) {
     if (!size) return kSuccess;
     if (kind < kHostToDevice || kind > kDeviceToDevice) return fail(kInvalidValue, "a copy of no kind that is known");
-    if (kind != kHostToDevice && !has(from, size, false))
+    if (kind != kHostToDevice && !on_device(from, size))
         return fail(kInvalidValue, "a copy from what is not on the device");
-    if (kind != kDeviceToHost && !has(to, size, false))
+    if (kind != kDeviceToHost && !on_device(to, size))
         return fail(kInvalidValue, "a copy to what is not on the device");
     if (kind == kHostToDevice) note("upload " + std::to_string(size));
-    if (kind == kHostToDevice && !has(from, size, true)) {  // pageable memory has been read when the call returns
+    if (kind == kHostToDevice && !is_pinned(from, size)) {  // pageable memory has been read when the call returns
         const auto* bytes = static_cast<const char*>(from);
         return put(stream,
                    [to, kept = std::vector<char>(bytes, bytes + size)] { std::memcpy(to, kept.data(), kept.size()); });
     }
     const Error error = put(stream, [=] { std::memmove(to, from, size); });
-    return error || kind != kDeviceToHost || has(to, size, true) ? error : wait_for(stream);
+    return error || kind != kDeviceToHost || is_pinned(to, size) ? error : wait_for(stream);
 }
 
 // ---- streams
@@ -146,7 +156,7 @@ Stream* find_stream(void* handle) {
     if (at <= 1) return &legacy();
     if (at == 2) return &stream_of_thread();
     const auto found = streams.find(at);
-    if (found != streams.end()) return found->second.get();
+    if (found != streams.end() && found->second->open) return found->second.get();
     fail(kInvalidHandle, "stream " + std::to_string(at) + ", which nobody made");
     return nullptr;
 }
@@ -224,11 +234,6 @@ DRIVER_API const char* driver_record() {  // since it was asked for the last tim
 DRIVER_API void driver_open_stream(std::uintptr_t handle) {
     DRIVER_LOCKED;
     open_stream(handle, false);
-}
-
-DRIVER_API void driver_lend(void* p, std::size_t size) {  // the host's memory becomes the device's
-    DRIVER_LOCKED;
-    blocks[reinterpret_cast<std::uintptr_t>(p)] = {size, false};
 }
 
 DRIVER_API int driver_refuse(const char* name) {

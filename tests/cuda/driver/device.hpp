@@ -37,7 +37,8 @@ struct Settings {
     int multiprocessors = 2, major = 9, shared = 227 * 1024;  // an H100's, but for the number of multiprocessors
     int workers = 1, seed = 0;                                // of the emulator
     int lazy = 1;
-    int idle = 0;  // nothing runs, so that the time of what calls can be taken
+    int unified = 0;  // the device has the host's memory
+    int idle = 0;     // nothing runs, so that the time of what calls can be taken
 };
 
 using Work = std::function<void()>;
@@ -45,6 +46,7 @@ using Graph = std::vector<Work>;
 
 struct Stream {
     std::uintptr_t handle = 0;
+    bool open = true;
     bool blocking = true;  // it waits for the legacy default stream, and this one for it
     std::deque<Work> waiting;
     std::uint64_t enqueued = 0, done = 0;
@@ -65,7 +67,8 @@ void note(const std::string& line);       // into the record that tests read
 
 Error allocate(void** p, std::size_t size, bool pinned);
 Error release(void* p, bool pinned);
-bool has(const void* p, std::size_t size, bool pinned);  // all these bytes, in one block
+bool on_device(const void* p, std::size_t size);  // all these bytes, in one block
+bool is_pinned(const void* p, std::size_t size);
 Error copy(void* to, const void* from, std::size_t size, int kind, void* stream);
 
 Stream* find_stream(void* handle);  // or null, which `fail` has a text for

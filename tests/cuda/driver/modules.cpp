@@ -73,6 +73,10 @@ Module read(const char* cubin) {
     return found;
 }
 
+std::string at_most(std::size_t asked, std::size_t most, const std::string& kernel) {
+    return std::to_string(asked) + " bytes of at most " + std::to_string(most) + " of shared memory, in " + kernel;
+}
+
 Error check(const Function& f, const unsigned* grid, const unsigned* block, std::size_t shared) {
     const auto refuse = [&](const std::string& why) { return fail(kInvalidValue, f.name + ": " + why); };
     const std::size_t fixed = f.fixed > kReserved ? f.fixed - kReserved : 0;
@@ -82,9 +86,7 @@ Error check(const Function& f, const unsigned* grid, const unsigned* block, std:
         return refuse(std::to_string(block[0]) + " threads of at most " + std::to_string(f.threads));
     if (f.registers * block[0] > kRegisters) return refuse("more registers than a multiprocessor has");
     if (grid[0] % f.cluster) return refuse("the grid is no multiple of the cluster");
-    if (fixed + shared > f.dynamic)
-        return refuse(std::to_string(fixed + shared) + " bytes of shared memory of at most " +
-                      std::to_string(f.dynamic));
+    if (fixed + shared > f.dynamic) return fail(kInvalidValue, at_most(fixed + shared, f.dynamic, f.name));
     return kSuccess;
 }
 
@@ -100,8 +102,10 @@ DRIVER_API const char* driver_parameters(const Function* f) {  // their sizes, i
 }
 
 DRIVER_API int cuGetErrorName(int error, const char** text) {
-    static thread_local std::string name;
-    return *text = (name = std::string("CUDA_ERROR: ") + name_of(error)).c_str(), kSuccess;
+    const std::map<int, const char*> names = {{kInvalidValue, "CUDA_ERROR_INVALID_VALUE"},
+                                              {kInvalidHandle, "CUDA_ERROR_INVALID_HANDLE"},
+                                              {kNotFound, "CUDA_ERROR_NOT_FOUND"}};
+    return *text = names.count(error) ? names.at(error) : "CUDA_ERROR_NOT_SUPPORTED", kSuccess;
 }
 
 DRIVER_API int cuGetErrorString(int, const char** text) { return *text = why().c_str(), kSuccess; }
@@ -136,7 +140,7 @@ DRIVER_API int cuFuncGetAttribute(int* value, int attribute, const Function* f) 
 DRIVER_API int cuFuncSetAttribute(Function* f, int attribute, int value) {
     if (attribute != kDynamicShared)
         return fail(kNotSupported, "attribute " + std::to_string(attribute) + " of a kernel");
-    if (value > settings().shared) return fail(kInvalidValue, f->name + ": more shared memory than a block can have");
+    if (value > settings().shared) return fail(kInvalidValue, at_most(value, settings().shared, f->name));
     f->dynamic = value;
     return kSuccess;
 }

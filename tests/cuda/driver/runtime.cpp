@@ -113,7 +113,7 @@ DRIVER_API int cudaMemGetInfo(std::size_t* left, std::size_t* total) {
 
 DRIVER_API int cudaPointerGetAttributes(PointerAttributes* found, void* p) {
     DRIVER_LOCKED;
-    const bool device = has(p, 1, false), host = has(p, 1, true);
+    const bool device = on_device(p, 1), host = is_pinned(p, 1);
     *found = {device ? kDevice : host ? kHost : kUnregistered, device || host ? 0 : -2, p, device ? nullptr : p, {}};
     return kSuccess;
 }
@@ -131,7 +131,7 @@ DRIVER_API int cudaMemcpyAsync(void* to, const void* from, std::size_t size, int
 
 DRIVER_API int cudaMemsetAsync(void* p, int value, std::size_t size, void* stream) {
     DRIVER_LOCKED;
-    if (!has(p, size, false)) return fail(kInvalidValue, "what is filled is not on the device");
+    if (!on_device(p, size)) return fail(kInvalidValue, "what is filled is not on the device");
     return put(stream, [=] { std::memset(p, value, size); });
 }
 
@@ -148,8 +148,10 @@ DRIVER_API int cudaStreamCreateWithPriority(void** stream, unsigned flags, int) 
 DRIVER_API int cudaStreamDestroy(void* stream) {
     DRIVER_LOCKED;
     Stream* found = find_stream(stream);
-    if (found) run_until(*found, found->enqueued);
-    return found ? kSuccess : kInvalidHandle;
+    if (!found) return kInvalidHandle;
+    run_until(*found, found->enqueued);
+    found->open = false;
+    return kSuccess;
 }
 
 DRIVER_API int cudaStreamSynchronize(void* stream) {

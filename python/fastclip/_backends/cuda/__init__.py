@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastclip._backends.cuda import chunks, columns, layout, records, rows, statistics
+from fastclip._backends.cuda import chunks, columns, layout, modules, records, rows, statistics
 from fastclip._backends.cuda.chunks import Form
 from fastclip._backends.cuda.plan import (
     ROUNDS,
@@ -206,10 +206,10 @@ class Cuda:
             named = () if isinstance(arrays, Known) else (a.stream for a in arrays if a.stream is not None)
             others = set(named) - {stream.ptr or 1}
             for other in others:
-                stream.wait_event(cp.cuda.ExternalStream(other).record())
+                stream.wait_event(modules.stream(cp, other).record())
             yield cp, stream
             for other in others:
-                cp.cuda.ExternalStream(other).wait_event(stream.record())
+                modules.stream(cp, other).wait_event(stream.record())
 
 
 def _refuse_large_table(function: str, forms: tuple[Form, ...]) -> None:

@@ -31,6 +31,23 @@ def kernel(cp: Any, name: str, device: int) -> Any:
     return found
 
 
+class _Handle:
+    """A stream of others, as CUDA's stream protocol hands it on."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._handle  # the protocol's version
+
+
+def stream(cp: Any, handle: int) -> Any:
+    """Take a stream that others made; CuPy 14 deprecates what CuPy 13 has for it, and a warning may be an error."""
+    if hasattr(cp.cuda.Stream, "from_external"):
+        return cp.cuda.Stream.from_external(_Handle(handle))
+    return cp.cuda.ExternalStream(handle)
+
+
 #: CUDA's numbers of a device's attributes: how many multiprocessors, the first part of the compute capability, and the
 #: bytes of shared memory that a block can have
 MULTIPROCESSORS, MAJOR, SHARED = 16, 75, 97

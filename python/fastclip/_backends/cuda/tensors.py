@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastclip._backends.cuda import records
+from fastclip._backends.cuda import modules, records
 from fastclip._backends.cuda.chunks import Form
 from fastclip._backends.cuda.plan import Plan, bounds, recall, stream_key
 from fastclip._device import DTYPES, SIZES, cupy
@@ -41,7 +41,7 @@ class TensorList:
         dtypes = {form.dtype for form in forms}
         self.dtype = dtypes.pop() if len(dtypes) == 1 else _F64 if _F64 in dtypes else _F32
         self.largest = min(LARGEST[form.dtype] for form in forms)
-        self._device, self._stream = cp.cuda.Device(device), cp.cuda.ExternalStream(stream)
+        self._device, self._stream = cp.cuda.Device(device), modules.stream(cp, stream)
         with self._device, self._stream:
             self._plan = Plan(cp, forms, "list", device)
             self._plan.prepare("norm_list", "scale", "clamp")

@@ -28,10 +28,18 @@ emulated_gpu = real.Gpu() if real.wanted() else None
 def cp(monkeypatch):
     """The fake CuPy, in the place of the real one; or the real one, where the process has a device for it."""
     if emulated_gpu:
-        yield real.LikeTheFake(emulated_gpu)
-        sys.modules["cupy"].cuda.Stream.null.use()
+        with real.LikeTheFake(emulated_gpu) as cupy:
+            yield cupy
         return
     fake = sys.modules["fakecupy"]
     monkeypatch.setitem(sys.modules, "cupy", fake)
     fake.cuda.reset()
     yield fake
+
+
+@pytest.fixture
+def fake(cp):
+    """The fake alone: for what needs a second device."""
+    if emulated_gpu:
+        pytest.skip("this device is the only one")
+    return cp

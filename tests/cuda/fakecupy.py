@@ -24,10 +24,22 @@ class ndarray:
 
     def __init__(self, array, device=0):
         self._array = array
-        self.data, self.shape, self.strides = _Memory(array), array.shape, array.strides
+        self.data = _Memory(array)
         self.dtype, self.size, self.ndim, self.nbytes = array.dtype, array.size, array.ndim, array.nbytes
         self.flags, self._c_contiguous = array.flags, array.flags.c_contiguous
         self.device = types.SimpleNamespace(id=device)
+
+    @property
+    def shape(self):
+        return self._array.shape
+
+    @shape.setter
+    def shape(self, shape):
+        self._array = self._array.reshape(shape)
+
+    @property
+    def strides(self):
+        return self._array.strides
 
     def get(self):
         cuda.synchronizations += 1
@@ -56,6 +68,8 @@ def asarray(a):
     """Copy to the device: layout kept, and the place within a vector of 16 bytes, as for a view of an array there."""
     if isinstance(a, ndarray):
         return a
+    cuda.allocations += 1
+    cuda.uploads += 1
     a = np.asarray(a)
     if not a.flags.c_contiguous:
         return ndarray(np.array(a, order="K"))

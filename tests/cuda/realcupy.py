@@ -91,7 +91,7 @@ def _redirect(path, driver):
 class Settings(ctypes.Structure):
     """The device and how it works: `driver::Settings`."""
 
-    _fields_ = [(n, ctypes.c_int) for n in ("multiprocessors", "major", "shared", "workers", "seed", "lazy", "unified", "idle")]  # noqa: RUF012
+    _fields_ = [(n, ctypes.c_int) for n in ("multiprocessors", "major", "shared", "workers", "seed", "lazy", "trusting", "idle")]  # noqa: RUF012
 
 
 class Gpu:
@@ -102,7 +102,7 @@ class Gpu:
         self._driver.driver_settings.restype = ctypes.POINTER(Settings)
         self._driver.driver_record.restype = self._driver.driver_parameters.restype = ctypes.c_char_p
         self.settings = self._driver.driver_settings()[0]
-        self.first = Settings.from_buffer_copy(self.settings)
+        self._first = Settings.from_buffer_copy(self.settings)
         import cupy_backends.cuda.api.runtime as runtime
 
         self._kept = _redirect(runtime.__file__, self._driver)
@@ -124,9 +124,11 @@ class Gpu:
         """What has been done since this was asked: words for each launch, upload, wait and synchronization."""
         return [line.split() for line in self._driver.driver_record().decode().splitlines()]
 
-    def open_stream(self, handle):
-        """Make a stream with that handle, which waits for no other."""
-        self._driver.driver_open_stream(ctypes.c_void_p(handle))
+    def reset(self, **settings):
+        """Be the device that it was at first, but for some settings; forget what has been done."""
+        for name, _ in Settings._fields_:
+            setattr(self.settings, name, settings.get(name, getattr(self._first, name)))
+        self.record()
 
     def sizes(self, kernel):
         """The bytes of each parameter of a kernel, as its machine code says."""
@@ -134,48 +136,53 @@ class Gpu:
 
 
 class _Stream:
-    """The current stream: another one with another handle."""
+    """The current stream, of which a test sets the handle, and whether it captures a graph."""
 
-    def __init__(self, gpu, cupy):
-        self._gpu, self._cupy = gpu, cupy
+    def __init__(self, cupy):
+        self._cuda = cupy.cuda
+        self._cupy = cupy
 
     @property
     def ptr(self):
-        return self._cupy.cuda.get_current_stream().ptr
+        return self._cuda.get_current_stream().ptr
 
     @ptr.setter
     def ptr(self, handle):
-        if handle > 2:
-            self._gpu.open_stream(handle)
         modules.stream(self._cupy, handle).use()
 
     @property
     def capturing(self):
-        return self._cupy.cuda.get_current_stream().is_capturing()
+        return self._cuda.get_current_stream().is_capturing()
 
     @capturing.setter
     def capturing(self, begins):
-        stream = self._cupy.cuda.get_current_stream()
-        if begins:
-            stream.begin_capture()
-        else:
-            stream.end_capture()
+        stream = self._cuda.get_current_stream()
+        stream.begin_capture() if begins else stream.end_capture()
 
 
 class _Cuda:
     """What tests ask of the fake's `cuda`, and set there; the rest is CuPy's."""
 
     def __init__(self, gpu, cupy):
-        self.__dict__ |= {"_gpu": gpu, "_cupy": cupy, "stream": _Stream(gpu, cupy), "_seen": [], "allocations": 0}
+        self.__dict__ |= {"_gpu": gpu, "_cupy": cupy, "stream": _Stream(cupy), "_seen": [], "allocations": 0}
+        self.reset()
+
+    def reset(self):
+        """Forget what has been done; be the device that it was at first, on which nothing is lazy."""
+        self._gpu.reset(lazy=0, trusting=1)
+        self.__dict__ |= {"_seen": [], "allocations": 0}
 
     def __getattr__(self, name):
         return getattr(self._gpu.settings if hasattr(Settings, name) else self._cupy.cuda, name)
 
     def __setattr__(self, name, value):
-        if name in self.__dict__:
-            self.__dict__[name] = value
-        else:
-            setattr(self._gpu.settings if hasattr(Settings, name) else self._cupy.cuda, name, value)
+        assert hasattr(Settings, name), name
+        setattr(self._gpu.settings, name, value)
+
+    def allocate(self, size):
+        """Allocate from CuPy's pool, and count."""
+        self.__dict__["allocations"] += 1
+        return self._cupy.get_default_memory_pool().malloc(size)
 
     def _of(self, what):
         self._seen.extend(self._gpu.record())
@@ -199,23 +206,29 @@ class _Cuda:
 
 
 class LikeTheFake:
-    """CuPy, with what the fake has beside: tests that are written for that run on this. Nothing is lazy then."""
+    """CuPy, with what the fake has beside: tests that are written for that run on this."""
 
     def __init__(self, gpu):
         import cupy
 
-        self._cupy, self._gpu = cupy, gpu
+        self._cupy = cupy
         self.cuda = _Cuda(gpu, cupy)
-        for name, _ in Settings._fields_:
-            setattr(gpu.settings, name, getattr(gpu.first, name))
-        gpu.settings.lazy, gpu.settings.unified = 0, 1
-        gpu.record()
 
     def __getattr__(self, name):
         return getattr(self._cupy, name)
 
+    def __enter__(self):
+        self._cupy.cuda.set_allocator(self.cuda.allocate)
+        return self
+
+    def __exit__(self, *_):
+        self._cupy.cuda.set_allocator(self._cupy.get_default_memory_pool().malloc)
+        self._cupy.cuda.Stream.null.use()
+
     def asarray(self, a):
         """Copy to the device; a number by the way of arrays, as CuPy has a kernel for numbers."""
+        if isinstance(a, self._cupy.ndarray):
+            return a
         a = np.asarray(a)
         return self._cupy.asarray(a) if a.ndim else self._cupy.asarray(a.reshape(1)).reshape(())
 

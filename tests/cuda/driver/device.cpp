@@ -116,7 +116,7 @@ Error release(void* p, bool pinned) {
 
 bool on_device(const void* p, std::size_t size) {
     const Block* found = block_of(p, size);
-    return found ? !found->pinned : settings().unified;
+    return found ? !found->pinned : settings().trusting;
 }
 
 bool is_pinned(const void* p, std::size_t size) {
@@ -157,6 +157,7 @@ Stream* find_stream(void* handle) {
     if (at == 2) return &stream_of_thread();
     const auto found = streams.find(at);
     if (found != streams.end() && found->second->open) return found->second.get();
+    if (found == streams.end() && settings().trusting) return &open_stream(at, false);
     fail(kInvalidHandle, "stream " + std::to_string(at) + ", which nobody made");
     return nullptr;
 }
@@ -229,11 +230,6 @@ DRIVER_API const char* driver_record() {  // since it was asked for the last tim
     taken = std::move(record);
     record.clear();
     return taken.c_str();
-}
-
-DRIVER_API void driver_open_stream(std::uintptr_t handle) {
-    DRIVER_LOCKED;
-    open_stream(handle, false);
 }
 
 DRIVER_API int driver_refuse(const char* name) {

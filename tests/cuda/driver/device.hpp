@@ -37,8 +37,8 @@ struct Settings {
     int multiprocessors = 2, major = 9, shared = 227 * 1024;  // an H100's, but for the number of multiprocessors
     int workers = 1, seed = 0;                                // of the emulator
     int lazy = 1;
-    int unified = 0;  // the device has the host's memory
-    int idle = 0;     // nothing runs, so that the time of what calls can be taken
+    int trusting = 0;  // memory and streams that nobody made here are the device's too
+    int idle = 0;      // nothing runs, so that the time of what calls can be taken
 };
 
 using Work = std::function<void()>;

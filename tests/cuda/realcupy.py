@@ -106,11 +106,23 @@ class Gpu:
         import cupy_backends.cuda.api.runtime as runtime
 
         self._kept = _redirect(runtime.__file__, self._driver)
-        self._libraries = []
         for module, kernels in MODULES.items():
             library = build.Module(source(module)).library
             for name in kernels:
                 self._driver.driver_has_kernel(name.encode(), library.emulator_launch)
+
+        self._kernel, modules.kernel = modules.kernel, self._checked
+
+    def _checked(self, *which):
+        """A kernel whose launches have the arguments, by their sizes, that its machine code has."""
+        kernel = self._kernel(*which)
+        sizes = self._driver.driver_parameters(ctypes.c_void_p(kernel.ptr)).decode()
+
+        def launch(grid, block, arguments, **how):
+            assert [a.nbytes for a in arguments] == list(map(int, sizes.split()))
+            kernel(grid, block, arguments, **how)
+
+        return launch
 
     @staticmethod
     def _build():
@@ -129,10 +141,6 @@ class Gpu:
         for name, _ in Settings._fields_:
             setattr(self.settings, name, settings.get(name, getattr(self._first, name)))
         self.record()
-
-    def sizes(self, kernel):
-        """The bytes of each parameter of a kernel, as its machine code says."""
-        return [int(word) for word in self._driver.driver_parameters(ctypes.c_void_p(kernel.ptr)).split()]
 
 
 class _Stream:
@@ -211,7 +219,7 @@ class LikeTheFake:
     def __init__(self, gpu):
         import cupy
 
-        self._cupy = cupy
+        self._cupy, self._gpu = cupy, gpu
         self.cuda = _Cuda(gpu, cupy)
 
     def __getattr__(self, name):
@@ -224,6 +232,7 @@ class LikeTheFake:
     def __exit__(self, *_):
         self._cupy.cuda.set_allocator(self._cupy.get_default_memory_pool().malloc)
         self._cupy.cuda.Stream.null.use()
+        self._gpu.reset()
 
     def asarray(self, a):
         """Copy to the device; a number by the way of arrays, as CuPy has a kernel for numbers."""

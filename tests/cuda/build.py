@@ -95,7 +95,7 @@ class Module:
         self.library.emulator_launch.restype = ctypes.c_char_p
 
     def launch(self, name, grid, block, arguments, *, shared=0, workers=1, seed=0):
-        """Run a kernel. `arguments` are NumPy scalars and 0-d arrays, passed by value; `shared` is in bytes."""
+        """Run a kernel. `arguments` are 0-d arrays, passed by value; `shared` is in bytes."""
         pointers = (ctypes.c_void_p * len(arguments))(*(a.ctypes.data for a in arguments))
         sizes = (ctypes.c_uint * 1)(grid), (ctypes.c_uint * 1)(block)
         message = self.library.emulator_launch(name.encode(), *sizes, pointers, shared, workers, seed).decode()

@@ -10,7 +10,6 @@ import mmap
 import os
 import re
 import struct
-import sys
 import tempfile
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from fastclip._backends.cuda.source import MODULES, source
 FOLDER = build.HERE / "driver"
 VARIABLE = "FASTCLIP_EMULATED_GPU"
 _SYMTAB, _FUNCTION = 2, 2  # ELF's numbers of a section and of a symbol
-_JUMP = 12  # bytes, of the longer of both forms below
+_JUMP = 12  # bytes
 
 
 def wanted():
@@ -42,7 +41,7 @@ def environment(folder):
 
 
 def _functions(path):
-    """The functions of CUDA's runtime in a shared library, their places and their sizes, by its own table of symbols."""
+    """The functions of CUDA's runtime in a shared library, their places and sizes: by its own table of symbols."""
     elf = Path(path).read_bytes()
     (sections,), (count,) = struct.unpack_from("<Q", elf, 40), struct.unpack_from("<H", elf, 60)
     headers = [struct.unpack_from("<IIQQQQIIQQ", elf, sections + 64 * i) for i in range(count)]
@@ -58,6 +57,31 @@ def _functions(path):
     return found
 
 
+def _address(function):
+    return ctypes.cast(function, ctypes.c_void_p).value
+
+
+def _jump(to):
+    return b"\x48\xb8" + struct.pack("<Q", to) + b"\xff\xe0"  # movabs rax, to; jmp rax
+
+
+def _refusals(driver, names):
+    """Code that says to the driver which function was called; by the function's name."""
+    memory = mmap.mmap(-1, 32 * len(names), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    start, found = ctypes.addressof(ctypes.c_char.from_buffer(memory)), {}
+    for i, name in enumerate(names):
+        text = ctypes.create_string_buffer(name.encode())
+        code = b"\x48\xbf" + struct.pack("<Q", ctypes.addressof(text)) + _jump(_address(driver.driver_refuse))
+        memory[32 * i : 32 * i + len(code)] = code  # movabs rdi, text; and the jump
+        found[name] = start + 32 * i
+        _for_good.append(text)
+    _for_good.append(memory)
+    return found
+
+
+_for_good = []  # what jumps lead to
+
+
 def _redirect(path, driver):
     """Let each function of the runtime in CuPy's module go on in the driver, or where it is refused by its name."""
     functions = _functions(path)
@@ -67,31 +91,25 @@ def _redirect(path, driver):
     )
     with open("/proc/self/maps") as maps:
         base = min(int(line.split("-")[0], 16) for line in maps if line.rstrip().endswith(path))
-    libc, page = ctypes.CDLL(None), mmap.PAGESIZE
-    address = lambda function: ctypes.cast(function, ctypes.c_void_p).value  # noqa: E731
-    refuse = mmap.mmap(-1, 32 * len(functions), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-    refusals = ctypes.addressof(ctypes.c_char.from_buffer(refuse))
-    names = []
-    for i, (name, (place, length)) in enumerate(functions.items()):
+    refusals = _refusals(driver, functions)
+    change = ctypes.CDLL(None, use_errno=True).mprotect
+    for name, (place, length) in functions.items():
         assert length >= _JUMP, f"{name} has no room for a jump"
-        target = refusals + 32 * i
-        if hasattr(driver, name):
-            target = address(getattr(driver, name))
-        names.append(ctypes.create_string_buffer(name.encode()))
-        # movabs rdi, its name; movabs rax, driver_refuse; jmp rax
-        code = b"\x48\xbf" + struct.pack("<Q", ctypes.addressof(names[-1]))
-        refuse[32 * i : 32 * i + 22] = code + b"\x48\xb8" + struct.pack("<Q", address(driver.driver_refuse)) + b"\xff\xe0"
-        first = (base + place) // page * page
-        size = ctypes.c_size_t(base + place + _JUMP - first)
-        assert libc.mprotect(ctypes.c_void_p(first), size, 7) == 0, "the system lets nobody change code"
-        ctypes.memmove(base + place, b"\x48\xb8" + struct.pack("<Q", target) + b"\xff\xe0", _JUMP)
-    return refuse, names  # which are to live as long as the process
+        first = (base + place) // mmap.PAGESIZE * mmap.PAGESIZE
+        size, every = base + place + _JUMP - first, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+        failed = change(ctypes.c_void_p(first), ctypes.c_size_t(size), every)
+        assert not failed, f"this system lets nobody change code: {os.strerror(ctypes.get_errno())}"
+        target = _address(getattr(driver, name)) if hasattr(driver, name) else refusals[name]
+        ctypes.memmove(base + place, _jump(target), _JUMP)
+
+
+NAMES = ("multiprocessors", "major", "shared", "workers", "seed", "lazy", "trusting", "idle")
 
 
 class Settings(ctypes.Structure):
     """The device and how it works: `driver::Settings`."""
 
-    _fields_ = [(n, ctypes.c_int) for n in ("multiprocessors", "major", "shared", "workers", "seed", "lazy", "trusting", "idle")]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_int) for name in NAMES]
 
 
 class Gpu:
@@ -105,7 +123,7 @@ class Gpu:
         self._first = Settings.from_buffer_copy(self.settings)
         import cupy_backends.cuda.api.runtime as runtime
 
-        self._kept = _redirect(runtime.__file__, self._driver)
+        _redirect(runtime.__file__, self._driver)
         for module, kernels in MODULES.items():
             library = build.Module(source(module)).library
             for name in kernels:
@@ -138,7 +156,7 @@ class Gpu:
 
     def reset(self, **settings):
         """Be the device that it was at first, but for some settings; forget what has been done."""
-        for name, _ in Settings._fields_:
+        for name in NAMES:
             setattr(self.settings, name, settings.get(name, getattr(self._first, name)))
         self.record()
 
@@ -172,19 +190,19 @@ class _Cuda:
     """What tests ask of the fake's `cuda`, and set there; the rest is CuPy's."""
 
     def __init__(self, gpu, cupy):
-        self.__dict__ |= {"_gpu": gpu, "_cupy": cupy, "stream": _Stream(cupy), "_seen": [], "allocations": 0}
+        vars(self).update({"_gpu": gpu, "_cupy": cupy, "stream": _Stream(cupy), "_seen": [], "allocations": 0})
         self.reset()
 
     def reset(self):
         """Forget what has been done; be the device that it was at first, on which nothing is lazy."""
         self._gpu.reset(lazy=0, trusting=1)
-        self.__dict__ |= {"_seen": [], "allocations": 0}
+        vars(self).update({"_seen": [], "allocations": 0})
 
     def __getattr__(self, name):
-        return getattr(self._gpu.settings if hasattr(Settings, name) else self._cupy.cuda, name)
+        return getattr(self._gpu.settings if name in NAMES else self._cupy.cuda, name)
 
     def __setattr__(self, name, value):
-        assert hasattr(Settings, name), name
+        assert name in NAMES, name
         setattr(self._gpu.settings, name, value)
 
     def allocate(self, size):

@@ -223,5 +223,5 @@ def _refuse_large_table(function: str, forms: tuple[Form, ...]) -> None:
         )
 
 
-def _request(limit: float, rule: Rule, norm: int) -> NDArray[Any]:
+def _request(limit: float, rule: Rule, norm: int) -> np.void:
     return records.request(norm, limit, rule.slack, POLICIES.index(rule.nonfinite), rule.average, _F64, False)

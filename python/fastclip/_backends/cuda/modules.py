@@ -6,6 +6,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import numpy as np
+
 from fastclip._backends.cuda.source import DYNAMIC, MODULES, OPTIONS, source
 
 _lock = threading.Lock()
@@ -27,8 +29,22 @@ def kernel(cp: Any, name: str, device: int) -> Any:
             function = compiled.get_function(name)
             if name in DYNAMIC:  # 48 KB is what a block has that asks for no more
                 function.max_dynamic_shared_size_bytes = attribute(cp, device, SHARED)
-            found = _kernels[key] = function.kernel
+            found = _kernels[key] = function.kernel if _takes_void(cp) else _with_arrays(function.kernel)
     return found
+
+
+def _takes_void(cp: Any) -> bool:
+    major, minor, *_ = cp.__version__.split(".")
+    return (int(major), int(minor)) >= (14, 1)
+
+
+def _with_arrays(launch: Any) -> Any:
+    """Hand structures to CuPy before 14.1, which takes no `void`, as arrays without fields: 1.3 us more for each."""
+
+    def launched(grid: Any, block: Any, arguments: tuple[Any, ...], **how: Any) -> None:
+        launch(grid, block, tuple(np.asarray(a).view(f"V{a.nbytes}") for a in arguments), **how)
+
+    return launched
 
 
 class _Handle:

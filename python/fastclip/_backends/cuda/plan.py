@@ -78,7 +78,7 @@ class Plan(Tables):
             "counters": self._room(self._groups, np.dtype(np.uint32)),
             "verdicts": self._room(self._groups, found),
         }
-        self._argument = np.zeros((), records.PLAN)
+        self._argument = records.zeros(records.PLAN)
         for name, table in self._tables.items():
             self._argument[name] = table.data.ptr
         if not by_row:
@@ -136,32 +136,30 @@ class Plan(Tables):
             self.prepare(name)
         self._kernels[name]((grid,), BLOCK, (self._argument, *arguments))
 
-    def norm(self, request: NDArray[Any]) -> None:
+    def norm(self, request: np.void) -> None:
         """Launch what makes the verdicts."""
         name = "norm_each" if request["each"] else "norm_list"
         self._launch(name, self._norm_grid if request["reads"] else 1, request)
 
-    def scale(self, request: NDArray[Any]) -> None:
+    def scale(self, request: np.void) -> None:
         """Launch what applies the verdicts."""
         self._launch("scale", self._grid, request)
 
-    def clamp(self, bounds: list[NDArray[Any]]) -> None:
+    def clamp(self, bounds: list[np.void]) -> None:
         """Launch what applies bounds, one pair for each dtype."""
         self._launch("clamp", self._grid, *bounds)
 
     def measure(self) -> NDArray[Any]:
         """Launch what gathers statistics, wait, and return them."""
         partials, found = (np.uint64(self._tables[name].data.ptr) for name in ("partials", "verdicts"))
-        self._launch("measure", self._grid, np.asarray(partials), np.asarray(found))
+        self._launch("measure", self._grid, partials, found)
         statistics: NDArray[Any] = self._tables["verdicts"].get().view(records.STATISTICS)[: self._groups]
         return statistics
 
     def weighted_sum(self, verdicts: int, block: int, examples: int) -> None:
         """Launch what adds examples, each times the coefficient in its verdict, into a block of memory."""
         addresses = (block, self._starts.data.ptr, self._steps.data.ptr, verdicts)
-        self._launch(
-            "weighted_sum", self._grid, *map(np.asarray, map(np.uint64, addresses)), np.asarray(np.uint32(examples))
-        )
+        self._launch("weighted_sum", self._grid, *map(np.uint64, addresses), np.uint32(examples))
 
     @property
     def verdicts(self) -> int:
@@ -173,11 +171,11 @@ class Plan(Tables):
         return self._tables["verdicts"].get().view(records.VERDICT)[0]
 
 
-def bounds(lo: float, hi: float) -> list[NDArray[Any]]:
+def bounds(lo: float, hi: float) -> list[np.void]:
     """Round a pair of bounds to each dtype."""
     pairs = np.zeros(len(DTYPES), records.BOUNDS)
     pairs["lo"], pairs["hi"] = ([round_to(x, dtype) for dtype in DTYPES] for x in (lo, hi))
-    return [pairs[i, ...] for i in range(len(DTYPES))]
+    return list(pairs)
 
 
 KEPT = 64

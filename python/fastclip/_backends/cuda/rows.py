@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastclip._backends.cuda import chunks, modules, records
 from fastclip._backends.cuda.chunks import Form
@@ -74,9 +73,9 @@ def way(cp: Any, device: int, form: Form) -> Way | None:
     return None
 
 
-def launch(cp: Any, found: Way, array: DeviceArray, form: Form, request: NDArray[Any]) -> None:
+def launch(cp: Any, found: Way, array: DeviceArray, form: Form, request: np.void) -> None:
     """Clip the rows of an array."""
-    rows = np.zeros((), records.ROWS)
+    rows = records.zeros(records.ROWS)
     ((rows["rows"], rows["step"]),) = form.rows or ((1, 0),)
     rows["data"], rows["count"], rows["dtype"] = array.pointer, form.run, array.dtype
     rows["chunk"], rows["chunks"] = found.chunk, found.chunks

@@ -9,7 +9,6 @@ from collections import OrderedDict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastclip._backends.cuda import modules, records
 from fastclip._backends.cuda.chunks import Form
@@ -51,7 +50,7 @@ class TensorList:
             request["reads"] = 0
 
     @staticmethod
-    def _new_request(dtype: int) -> NDArray[Any]:
+    def _new_request(dtype: int) -> np.void:
         return records.request(0, math.inf, 0.0, POLICIES.index("propagate"), False, dtype, True)
 
     def norm(self, addresses: bytes, to: int, ask: bool) -> bool:

@@ -25,14 +25,14 @@ emulated_gpu = real.Gpu() if real.wanted() else None
 
 
 @pytest.fixture
-def cp(monkeypatch):
+def cp(request):
     """The fake CuPy, in the place of the real one; or the real one, where the process has a device for it."""
     if emulated_gpu:
         with real.LikeTheFake(emulated_gpu) as cupy:
             yield cupy
         return
     fake = sys.modules["fakecupy"]
-    monkeypatch.setitem(sys.modules, "cupy", fake)
+    request.getfixturevalue("monkeypatch").setitem(sys.modules, "cupy", fake)
     fake.cuda.reset()
     yield fake
 
@@ -43,3 +43,12 @@ def fake(cp):
     if emulated_gpu:
         pytest.skip("this device is the only one")
     return cp
+
+
+@pytest.fixture
+def emulated():
+    """The device of CuPy as it is, as it was at first: its streams are lazy."""
+    assert emulated_gpu, "test_cupy.py runs this in a process that has one"
+    emulated_gpu.reset()
+    yield emulated_gpu
+    emulated_gpu.reset()

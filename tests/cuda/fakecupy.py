@@ -204,6 +204,8 @@ class _Event:
     def synchronize(self):
         pass
 
+    done = True
+
 
 def _memcpy(to, source, size, kind):
     assert kind == 2  # device to host

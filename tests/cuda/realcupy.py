@@ -131,10 +131,10 @@ class Gpu:
 
         self._kernel, modules.kernel = modules.kernel, self._checked
 
-    def _checked(self, *which):
+    def _checked(self, cupy, name, device):
         """A kernel whose launches have the arguments, by their sizes, that its machine code has."""
-        kernel = self._kernel(*which)
-        sizes = self._driver.driver_parameters(ctypes.c_void_p(kernel.ptr)).decode()
+        kernel = self._kernel(cupy, name, device)
+        sizes = self._driver.driver_parameters(name.encode()).decode()
 
         def launch(grid, block, arguments, **how):
             assert [a.nbytes for a in arguments] == list(map(int, sizes.split()))
@@ -250,6 +250,7 @@ class LikeTheFake:
     def __exit__(self, *_):
         self._cupy.cuda.set_allocator(self._cupy.get_default_memory_pool().malloc)
         self._cupy.cuda.Stream.null.use()
+        modules._kernels.clear()  # a kernel was made ready for another chip, perhaps
         self._gpu.reset()
 
     def asarray(self, a):

@@ -126,6 +126,7 @@ bool is_pinned(const void* p, std::size_t size) {
 
 Error copy(void* to, const void* from, std::size_t size, int kind, void* stream) {
     if (!size) return kSuccess;
+    if (kind == kByAddresses) kind = 2 * on_device(from, size) + on_device(to, size);
     if (kind < kHostToDevice || kind > kDeviceToDevice) return fail(kInvalidValue, "a copy of no kind that is known");
     if (kind != kHostToDevice && !on_device(from, size))
         return fail(kInvalidValue, "a copy from what is not on the device");

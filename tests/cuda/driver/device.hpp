@@ -53,7 +53,7 @@ struct Stream {
     std::shared_ptr<Graph> capture;
 };
 
-enum Kind { kHostToDevice = 1, kDeviceToHost, kDeviceToDevice };
+enum Kind { kHostToDevice = 1, kDeviceToHost, kDeviceToDevice, kByAddresses };
 
 // What frees memory runs all streams, and threads of Python call all of this: one lock.
 extern std::recursive_mutex everything;

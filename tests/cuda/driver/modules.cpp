@@ -26,6 +26,7 @@ struct Function {
     std::size_t fixed = 0, dynamic = kDefaultShared;  // bytes of shared memory
 };
 using Module = std::map<std::string, Function>;
+std::map<std::string, std::vector<std::size_t>> parameters;  // of all kernels that were loaded
 
 template <class T>
 T at(const char* bytes) {
@@ -94,10 +95,11 @@ Error check(const Function& f, const unsigned* grid, const unsigned* block, std:
 
 DRIVER_API void driver_has_kernel(const char* name, Launcher launcher) { launchers[name] = launcher; }
 
-DRIVER_API const char* driver_parameters(const Function* f) {  // their sizes, in words
+DRIVER_API const char* driver_parameters(const char* kernel) {  // their sizes, in words
+    DRIVER_LOCKED;
     static thread_local std::string sizes;
     sizes.clear();
-    for (const std::size_t size : f->parameters) sizes += std::to_string(size) + " ";
+    for (const std::size_t size : parameters[kernel]) sizes += std::to_string(size) + " ";
     return sizes.c_str();
 }
 
@@ -113,7 +115,10 @@ DRIVER_API int cuDriverGetVersion(int* version) { return *version = 13000, kSucc
 
 DRIVER_API int cuModuleLoadData(Module** module, const char* image) {
     if (std::memcmp(image, ELFMAG, SELFMAG)) return fail(kInvalidValue, "what is loaded is no cubin");
-    return *module = new Module(read(image)), kSuccess;
+    DRIVER_LOCKED;
+    *module = new Module(read(image));
+    for (const auto& [name, f] : **module) parameters[name] = f.parameters;
+    return kSuccess;
 }
 
 DRIVER_API int cuModuleUnload(Module* module) {

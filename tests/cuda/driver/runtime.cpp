@@ -19,10 +19,9 @@ struct Event {
     std::shared_ptr<double> at;
 };
 
-struct PointerAttributes {
+struct PointerAttributes {  // CUDA 13 has more behind, CUDA 12 has not
     int type, device;
     void *on_device, *on_host;
-    long reserved[8];
 };
 enum MemoryType { kUnregistered, kHost, kDevice };
 
@@ -66,12 +65,10 @@ DRIVER_API int cudaDeviceGetAttribute(int* value, int attribute, int) {
             return *value = s.multiprocessors, kSuccess;
         case 75:
             return *value = s.major, kSuccess;
-        case 76:
-            return *value = 0, kSuccess;
         case 97:
             return *value = s.shared, kSuccess;
-        default:
-            return fail(kNotSupported, "attribute " + std::to_string(attribute) + " of the device");
+        default:  // fastclip asks for no other
+            return *value = 0, kSuccess;
     }
 }
 
@@ -114,7 +111,7 @@ DRIVER_API int cudaMemGetInfo(std::size_t* left, std::size_t* total) {
 DRIVER_API int cudaPointerGetAttributes(PointerAttributes* found, void* p) {
     DRIVER_LOCKED;
     const bool device = on_device(p, 1), host = is_pinned(p, 1);
-    *found = {device ? kDevice : host ? kHost : kUnregistered, device || host ? 0 : -2, p, device ? nullptr : p, {}};
+    *found = {device ? kDevice : host ? kHost : kUnregistered, device || host ? 0 : -2, p, device ? nullptr : p};
     return kSuccess;
 }
 
@@ -143,6 +140,10 @@ DRIVER_API int cudaStreamCreateWithPriority(void** stream, unsigned flags, int) 
     Stream& opened = open_stream(++handles, !(flags & 1));
     *stream = reinterpret_cast<void*>(opened.handle);
     return kSuccess;
+}
+
+DRIVER_API int cudaStreamCreateWithFlags(void** stream, unsigned flags) {  // which CuPy 13 calls
+    return cudaStreamCreateWithPriority(stream, flags, 0);
 }
 
 DRIVER_API int cudaStreamDestroy(void* stream) {

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -87,6 +88,7 @@ class Plan(Tables):
         self._addresses = b""
         self._bound: Known | None = None
         self._pinned: list[tuple[Any, Any]] = []
+        weakref.finalize(self, _under_way.extend, self._pinned).atexit = False
         self._uploads = 0
         blocks = BLOCKS * modules.attribute(cp, device, modules.MULTIPROCESSORS)
         by_chunks = -(-chunk_count // chunks.WARPS)
@@ -116,6 +118,7 @@ class Plan(Tables):
         cp, size = self._cp, len(addresses)
         _refuse_capture(cp)
         if len(self._pinned) < PINNED:
+            _forget_what_has_run()
             self._pinned.append((cp.cuda.alloc_pinned_memory(size), cp.cuda.Event(disable_timing=True)))
         memory, copied = self._pinned[self._uploads % PINNED]
         copied.synchronize()
@@ -182,6 +185,16 @@ KEPT = 64
 _plans: OrderedDict[Any, Tables] = OrderedDict()
 _in_graphs: list[Tables] = []  # for good: nobody says when the last graph with their tables' addresses is gone
 _lock = threading.Lock()
+#: pinned memory of plans that are gone, and events: an upload from there may not have run, and CuPy would hand it out
+_under_way: deque[tuple[Any, Any]] = deque()
+
+
+def _forget_what_has_run() -> None:
+    with _lock:
+        for _ in range(len(_under_way)):
+            memory, copied = _under_way.popleft()
+            if not copied.done:
+                _under_way.append((memory, copied))
 
 
 def _refuse_capture(cp: Any) -> None:

@@ -96,15 +96,39 @@ def test_a_plan_that_is_dropped_before_it_has_run(cupy, stream):
     np.testing.assert_allclose(as_it_is(a), 7**-0.5, rtol=2.0**-22)
 
 
-def test_what_another_stream_writes_is_waited_for(cupy, stream):
+@pytest.fixture
+def written(cupy, stream):
+    """A stream, and an array of 2.0 that it has yet to write."""
     with cupy.cuda.Stream(non_blocking=True) as writer:
-        a = cupy.asarray(np.full(9, 2.0, F32))
+        return writer, cupy.asarray(np.full(9, 2.0, F32))
+
+
+def test_what_another_stream_writes_is_waited_for(written, stream):
+    writer, a = written
     norm = fastclip.clip_by_global_norm_([ByInterface(a, writer)], 1.0)
-    with writer:
-        a.data.memset_async(0, a.nbytes, writer)
+    stream.synchronize()
+    assert float(as_it_is(norm)) == 6.0
+    np.testing.assert_allclose(as_it_is(a), 1.0 / 3.0, rtol=2.0**-22)
+
+
+def test_another_stream_waits_before_it_writes_again(written, stream):
+    writer, a = written
+    norm = fastclip.clip_by_global_norm_([ByInterface(a, writer)], 1.0)
+    a.data.memset_async(0, a.nbytes, writer)
     writer.synchronize()
     assert float(as_it_is(norm)) == 6.0
     assert (as_it_is(a) == 0.0).all()
+
+
+@pytest.mark.parametrize("theirs", [1, 2])
+@pytest.mark.parametrize("ours", [0, 2])
+def test_the_default_streams(cupy, ours, theirs):
+    """CUDA's handles of the legacy one, 0 and 1, and of each thread's own."""
+    with modules.stream(cupy, ours):
+        a = cupy.asarray(np.full(9, 2.0, F32))
+        norm = fastclip.clip_by_global_norm_([ByInterface(a, modules.stream(cupy, theirs))], 1.0)
+        assert float(norm) == 6.0
+        np.testing.assert_allclose(a.get(), 1.0 / 3.0, rtol=2.0**-22)
 
 
 @pytest.mark.parametrize("dtype", [F16, F32, F64], ids=str)

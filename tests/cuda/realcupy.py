@@ -6,11 +6,11 @@ overwritten by a jump. That can't be undone, so it is for a process of its own, 
 """
 
 import ctypes
+import hashlib
 import mmap
 import os
 import re
 import struct
-import tempfile
 from pathlib import Path
 
 import build
@@ -128,7 +128,6 @@ class Gpu:
             library = build.Module(source(module)).library
             for name in kernels:
                 self._driver.driver_has_kernel(name.encode(), library.emulator_launch)
-
         self._kernel, modules.kernel = modules.kernel, self._checked
 
     def _checked(self, cupy, name, device):
@@ -144,10 +143,16 @@ class Gpu:
 
     @staticmethod
     def _build():
-        library = Path(tempfile.mkdtemp(prefix="fastclip-driver-")) / "libcuda.so.1"
-        sources = [str(FOLDER / f"{name}.cpp") for name in ("device", "runtime", "modules")]
-        soname = f"-Wl,-soname,{library.name}"  # what CuPy asks the loader for
-        build.compile(build.compiler(), *build.FLAGS, "-O1", "-shared", soname, *sources, "-o", str(library))
+        sources = [FOLDER / name for name in ("device.hpp", "device.cpp", "runtime.cpp", "modules.cpp")]
+        key = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+        library = build.FOLDER / f"driver-{key}" / "libcuda.so.1"
+        if not library.exists():
+            library.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = library.with_suffix(f".{os.getpid()}")
+            soname = f"-Wl,-soname,{library.name}"  # what CuPy asks the loader for
+            parts = map(str, sources[1:])
+            build.compile(build.compiler(), *build.FLAGS, "-O1", "-shared", soname, *parts, "-o", str(unfinished))
+            unfinished.rename(library)
         return library
 
     def record(self):

@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::size_t kDefaultShared = 48 * 1024;  // dynamic and static, of a kernel that was not allowed more
 constexpr std::size_t kReserved = 1024;            // of each block, which a cubin for sm_90 counts as static
-constexpr unsigned kRegisters = 65536;             // of a multiprocessor
 
 using Launcher = const char* (*)(const char*, const unsigned*, const unsigned*, void**, unsigned, unsigned, unsigned);
 std::map<std::string, Launcher> launchers;  // of the kernels that the emulator has
@@ -22,7 +21,7 @@ std::map<std::string, Launcher> launchers;  // of the kernels that the emulator 
 struct Function {
     std::string name;
     std::vector<std::size_t> parameters;  // their sizes
-    unsigned threads = 0, cluster = 1, registers = 0;
+    unsigned threads = 0, cluster = 1;
     std::size_t fixed = 0, dynamic = kDefaultShared;  // bytes of shared memory
 };
 using Module = std::map<std::string, Function>;
@@ -66,10 +65,7 @@ Module read(const char* cubin) {
         if (const std::string kernel = of(".nv.info."); !kernel.empty())
             read_notes(found[kernel], cubin + s.sh_offset, s.sh_size);
         if (const std::string kernel = of(".nv.shared."); !kernel.empty()) found[kernel].fixed = s.sh_size;
-        if (const std::string kernel = of(".text."); !kernel.empty()) {
-            found[kernel].name = kernel;
-            found[kernel].registers = s.sh_info >> 24;
-        }
+        if (const std::string kernel = of(".text."); !kernel.empty()) found[kernel].name = kernel;
     }
     return found;
 }
@@ -85,7 +81,6 @@ Error check(const Function& f, const unsigned* grid, const unsigned* block, std:
     if (!block[0] || block[1] != 1 || block[2] != 1) return refuse("a block that is none");
     if (f.threads && block[0] > f.threads)
         return refuse(std::to_string(block[0]) + " threads of at most " + std::to_string(f.threads));
-    if (f.registers * block[0] > kRegisters) return refuse("more registers than a multiprocessor has");
     if (grid[0] % f.cluster) return refuse("the grid is no multiple of the cluster");
     if (fixed + shared > f.dynamic) return fail(kInvalidValue, at_most(fixed + shared, f.dynamic, f.name));
     return kSuccess;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The same functions on a real device: `pytest -m gpu`. Skipped where CuPy finds none."""
+"""The same functions on a real device: `pytest -m gpu`. Skipped where CuPy finds none; `test_cupy.py` emulates one."""
 
 import concurrent.futures
 import math
@@ -55,6 +55,7 @@ def full(cupy, size, value, dtype):
 
 
 def for_each_multiprocessor(cupy, size):
+    """As much as keeps every chip busy, which is little for the emulated one."""
     return size * modules.attribute(cupy, 0, modules.MULTIPROCESSORS)
 
 

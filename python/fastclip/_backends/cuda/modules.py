@@ -11,7 +11,7 @@ import numpy as np
 from fastclip._backends.cuda.source import DYNAMIC, MODULES, OPTIONS, source
 
 _lock = threading.Lock()
-_modules: dict[tuple[int, str], Any] = {}  # CuPy loads a module again for each object, so these are kept
+_modules: dict[tuple[int, str], Any] = {}  # CuPy would find one by its whole text
 _kernels: dict[tuple[int, str, int], Any] = {}
 
 

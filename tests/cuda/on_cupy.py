@@ -201,6 +201,13 @@ def test_copies_from_what_is_not_on_the_device(cupy):
         cupy.cuda.runtime.memcpy(to.ctypes.data, to.ctypes.data, 8, 1)
 
 
+def test_what_nobody_made(cupy):
+    with pytest.raises(RuntimeError, match="what is freed was not allocated"):
+        cupy.cuda.runtime.free(np.ones(4).ctypes.data)
+    with pytest.raises(RuntimeError, match="stream 4711, which nobody made"):
+        modules.stream(cupy, 4711).synchronize()
+
+
 def test_launches_that_the_machine_code_is_not_made_for(cupy):
     module = cupy.RawModule(code=source("rows_cluster"), options=OPTIONS)
     kernel = module.get_function("rows_cluster").kernel

@@ -241,14 +241,17 @@ def _from_interface(cp: Any, function: str, name: str, value: Any, write: bool) 
     if stream == 0:
         raise ValueError(f"{function}: {name} names stream 0, which the CUDA array interface forbids as ambiguous.")
     code = _code(function, name, dtype)
-    device = _device_of(cp, pointer)
+    device = _device_of(cp, function, name, pointer)
     return DeviceArray(pointer, shape, strides and tuple(strides), code, device, stream, value)
 
 
-def _device_of(cp: Any, pointer: int) -> int:
+def _device_of(cp: Any, function: str, name: str, pointer: int) -> int:
     """Ask CUDA to which device an address belongs: the interface does not say. 0-size arrays have none."""
     runtime = cp.cuda.runtime
-    return int(runtime.pointerGetAttributes(pointer).device) if pointer else int(runtime.getDevice())
+    device = int(runtime.pointerGetAttributes(pointer).device) if pointer else int(runtime.getDevice())
+    if device < 0:  # -2 for what is not CUDA's
+        raise ValueError(f"{function}: {name} is at an address that CUDA does not know; its memory must be a GPU's.")
+    return device
 
 
 def _from_dlpack(cp: Any, function: str, name: str, value: Any, write: bool) -> DeviceArray:

@@ -46,7 +46,7 @@ def extra_flags():
     return os.environ.get("FASTCLIP_EMULATOR_FLAGS", "-O2").split()
 
 
-def _compile(*command, text=None):
+def compile(*command, text=None):
     environment = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}  # a sanitizer's runtime
     done = subprocess.run(command, input=text, text=True, capture_output=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[:6000]
@@ -77,10 +77,10 @@ def build(source, flags):
     if "-fsanitize=thread" in flags:
         plain += ["-DEMULATOR_TSAN", "-fno-tree-loop-distribute-patterns"]  # memcpy in a fiber would be seen
     scheduler, kernels = FOLDER / f"{key}-scheduler.o", FOLDER / f"{key}.o"
-    _compile(compiler(), *FLAGS, *plain, "-c", str(machinery[-1]), "-o", str(scheduler))
-    _compile(compiler(), *FLAGS, *flags, "-x", "c++", "-c", "-", "-o", str(kernels), text=text)
+    compile(compiler(), *FLAGS, *plain, "-c", str(machinery[-1]), "-o", str(scheduler))
+    compile(compiler(), *FLAGS, *flags, "-x", "c++", "-c", "-", "-o", str(kernels), text=text)
     unfinished = FOLDER / f"{key}.{os.getpid()}.so"
-    _compile(compiler(), *FLAGS, *flags, "-shared", str(kernels), str(scheduler), "-o", str(unfinished))
+    compile(compiler(), *FLAGS, *flags, "-shared", str(kernels), str(scheduler), "-o", str(unfinished))
     unfinished.rename(library)
     return library
 
@@ -91,13 +91,13 @@ class Module:
     def __init__(self, source):
         source = mutated(source)
         self.names = names(source)
-        self._library = ctypes.CDLL(str(build(source, extra_flags())))
-        self._library.emulator_launch.restype = ctypes.c_char_p
+        self.library = ctypes.CDLL(str(build(source, extra_flags())))
+        self.library.emulator_launch.restype = ctypes.c_char_p
 
     def launch(self, name, grid, block, arguments, *, shared=0, workers=1, seed=0):
-        """Run a kernel. `arguments` are NumPy scalars and 0-d arrays, passed by value; `shared` is in bytes."""
+        """Run a kernel. `arguments` are 0-d arrays, passed by value; `shared` is in bytes."""
         pointers = (ctypes.c_void_p * len(arguments))(*(a.ctypes.data for a in arguments))
         sizes = (ctypes.c_uint * 1)(grid), (ctypes.c_uint * 1)(block)
-        message = self._library.emulator_launch(name.encode(), *sizes, pointers, shared, workers, seed).decode()
+        message = self.library.emulator_launch(name.encode(), *sizes, pointers, shared, workers, seed).decode()
         if message:
             raise RuntimeError(f"{name}: {message}")

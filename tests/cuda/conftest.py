@@ -18,14 +18,37 @@ def _load(name):
 
 
 # The helpers of these tests stand beside them; pytest's importlib mode puts no folder on the path.
-for helper in ("mutants", "build", "fakecupy", "lists", "batches", "nvrtc", "ways"):
+for helper in ("mutants", "build", "fakecupy", "lists", "batches", "nvrtc", "ways", "realcupy"):
     _load(helper)
+real = sys.modules["realcupy"]
+emulated_gpu = real.Gpu() if real.wanted() else None
 
 
 @pytest.fixture
-def cp(monkeypatch):
-    """The fake CuPy, in the place of the real one."""
+def cp(request):
+    """The fake CuPy, in the place of the real one; or the real one, where the process has a device for it."""
+    if emulated_gpu:
+        with real.LikeTheFake(emulated_gpu) as cupy:
+            yield cupy
+        return
     fake = sys.modules["fakecupy"]
-    monkeypatch.setitem(sys.modules, "cupy", fake)
+    request.getfixturevalue("monkeypatch").setitem(sys.modules, "cupy", fake)
     fake.cuda.reset()
-    return fake
+    yield fake
+
+
+@pytest.fixture
+def fake(cp):
+    """The fake alone: for what needs a second device."""
+    if emulated_gpu:
+        pytest.skip("this device is the only one")
+    return cp
+
+
+@pytest.fixture
+def emulated():
+    """The device of CuPy as it is, as it was at first: its streams are lazy."""
+    assert emulated_gpu, "test_cupy.py runs this in a process that has one"
+    emulated_gpu.reset()
+    yield emulated_gpu
+    emulated_gpu.reset()

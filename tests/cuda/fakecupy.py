@@ -7,6 +7,7 @@ import types
 import build
 import numpy as np
 
+__version__ = "14.2.0"
 empty_fill = 0xFF  # NaN in every dtype: results that nobody writes are seen
 
 
@@ -24,10 +25,22 @@ class ndarray:
 
     def __init__(self, array, device=0):
         self._array = array
-        self.data, self.shape, self.strides = _Memory(array), array.shape, array.strides
+        self.data = _Memory(array)
         self.dtype, self.size, self.ndim, self.nbytes = array.dtype, array.size, array.ndim, array.nbytes
         self.flags, self._c_contiguous = array.flags, array.flags.c_contiguous
         self.device = types.SimpleNamespace(id=device)
+
+    @property
+    def shape(self):
+        return self._array.shape
+
+    @shape.setter
+    def shape(self, shape):
+        self._array = self._array.reshape(shape)
+
+    @property
+    def strides(self):
+        return self._array.strides
 
     def get(self):
         cuda.synchronizations += 1
@@ -56,6 +69,8 @@ def asarray(a):
     """Copy to the device: layout kept, and the place within a vector of 16 bytes, as for a view of an array there."""
     if isinstance(a, ndarray):
         return a
+    cuda.allocations += 1
+    cuda.uploads += 1
     a = np.asarray(a)
     if not a.flags.c_contiguous:
         return ndarray(np.array(a, order="K"))
@@ -92,13 +107,12 @@ class Function:
     def __call__(self, grid, block, args, shared_mem=0):
         assert len(grid) == len(block) == 1
         for a in args:  # what real CuPy passes by value
-            assert isinstance(a, np.ndarray)
-            assert a.size == 1
+            assert isinstance(a, np.generic)
         if shared_mem > (most := min(self.dynamic, cuda.shared)):
             raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: {shared_mem} bytes of at most {most}")
         cuda.launches.append((self._name, grid[0], block[0], cuda.stream.ptr))
         how = {"shared": shared_mem, "workers": cuda.workers, "seed": cuda.seed}
-        self._module.launch(self._name, grid[0], block[0], args, **how)
+        self._module.launch(self._name, grid[0], block[0], list(map(np.asarray, args)), **how)
 
 
 class RawKernel:
@@ -122,7 +136,7 @@ class RawModule:
     """A module, compiled by g++ when CuPy would call NVRTC."""
 
     def __init__(self, *, code, options):
-        assert options == ("-fmad=false",)
+        assert options == ("-fmad=false", "--std=c++17")
         self._code, self._module = code, None
 
     def compile(self):
@@ -151,6 +165,12 @@ class _Stream:
         self.ptr = ptr
         self.capturing = False
         self._before = []
+
+    @classmethod
+    def from_external(cls, other):
+        version, handle = other.__cuda_stream__()
+        assert version == 0
+        return cls(handle)
 
     def __enter__(self):
         self._before.append(cuda.stream)
@@ -184,6 +204,8 @@ class _Event:
     def synchronize(self):
         pass
 
+    done = True
+
 
 def _memcpy(to, source, size, kind):
     assert kind == 2  # device to host
@@ -195,7 +217,7 @@ class _Cuda:
     """The state of the fake, and CuPy's names for it."""
 
     def __init__(self):
-        self.Device, self.Event, self.ExternalStream = _Device, _Event, _Stream
+        self.Device, self.Event, self.Stream = _Device, _Event, _Stream
         self.runtime = types.SimpleNamespace(
             pointerGetAttributes=lambda pointer: types.SimpleNamespace(device=0),
             getDevice=lambda: 0,

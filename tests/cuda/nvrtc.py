@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12")
-# What CuPy 14 puts behind a RawModule's own options, folders of headers left out: nothing is included.
-CUPY = ("--std=c++17", "-ftz=true", "--device-as-default-execution-space")
+# What CuPy 13 and 14 put behind a RawModule's own options, folders of headers left out: nothing is included.
+CUPY = ("-ftz=true", "--device-as-default-execution-space")
 
 
 def _libraries():

@@ -106,9 +106,9 @@ def test_dlpack_on_another_stream_with_strides_and_an_offset(cp):
     assert lender.asked == [{"stream": 4711, "max_version": (1, 0)}]
 
 
-def test_the_stream_is_that_of_the_arrays_device(cp, monkeypatch):
+def test_the_stream_is_that_of_the_arrays_device(fake, monkeypatch):
     asked = []
-    monkeypatch.setattr(cp.cuda, "get_current_stream", lambda device=-1: asked.append(device) or cp.cuda.stream)
+    monkeypatch.setattr(fake.cuda, "get_current_stream", lambda device=-1: asked.append(device) or fake.cuda.stream)
     fastclip.global_norm([lent(np.ones(4, F32), device_id=3)])
     assert asked[0] == 0  # as __dlpack_device__ says, before there is a capsule
 

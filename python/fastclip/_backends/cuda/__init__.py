@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastclip import _device
-from fastclip._backends.cuda import chunks, columns, layout, records, rows, statistics
+from fastclip._backends.cuda import chunks, columns, layout, modules, records, rows, statistics
 from fastclip._backends.cuda.chunks import Form
 from fastclip._backends.cuda.plan import (
     ROUNDS,
@@ -197,10 +197,10 @@ class Cuda:
             named = () if isinstance(arrays, Known) else (a.stream for a in arrays if a.stream is not None)
             others = set(named) - {stream.ptr or 1}
             for other in others:
-                stream.wait_event(cp.cuda.ExternalStream(other).record())
+                stream.wait_event(modules.stream(cp, other).record())
             yield cp, stream
             for other in others:
-                cp.cuda.ExternalStream(other).wait_event(stream.record())
+                modules.stream(cp, other).wait_event(stream.record())
 
 
 def _refuse_large_table(function: str, forms: tuple[Form, ...]) -> None:
@@ -213,5 +213,5 @@ def _refuse_large_table(function: str, forms: tuple[Form, ...]) -> None:
         )
 
 
-def _request(limit: float, rule: Rule, norm: int) -> NDArray[Any]:
+def _request(limit: float, rule: Rule, norm: int) -> np.void:
     return records.request(norm, limit, rule.slack, POLICIES.index(rule.nonfinite), rule.average, _F64, False)

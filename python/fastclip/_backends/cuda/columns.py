@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastclip._backends.cuda import chunks, modules, records
 from fastclip._backends.cuda.chunks import Form
@@ -49,14 +48,14 @@ class ColumnTables(Tables):
             "verdicts": self._room(columns, records.VERDICT),
             "counters": self._room(-(-columns // WARP), np.dtype(np.uint32)),
         }
-        self._argument = np.zeros((), records.COLUMNS)
+        self._argument = records.zeros(records.COLUMNS)
         for name, table in self._tables.items():
             self._argument[name] = table.data.ptr
         self._argument["step"], self._argument["rows"], self._argument["columns"] = step, rows, columns
         self._argument["dtype"], self._argument["share"] = form.dtype, part
         self._blocks = BLOCKS * modules.attribute(cp, device, modules.MULTIPROCESSORS)
 
-    def clip(self, array: DeviceArray, request: NDArray[Any]) -> None:
+    def clip(self, array: DeviceArray, request: np.void) -> None:
         """Launch what makes a verdict for each column, and what applies them."""
         self._note_capture()
         columns, step = int(self._argument["columns"]), int(self._argument["step"])
@@ -68,7 +67,7 @@ class ColumnTables(Tables):
             modules.kernel(self._cp, name, self._device)((grid,), BLOCK, arguments)
 
 
-def clip(cp: Any, stream: Any, array: DeviceArray, form: Form, request: NDArray[Any]) -> None:
+def clip(cp: Any, stream: Any, array: DeviceArray, form: Form, request: np.void) -> None:
     """Clip the columns of an array on a stream."""
     tables: ColumnTables = tables_for(cp, form, array.device, stream, lambda: ColumnTables(cp, form, array.device))
     with tables.lock:

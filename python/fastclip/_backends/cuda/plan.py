@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -78,7 +79,7 @@ class Plan(Tables):
             "counters": self._room(self._groups, np.dtype(np.uint32)),
             "verdicts": self._room(self._groups, found),
         }
-        self._argument = np.zeros((), records.PLAN)
+        self._argument = records.zeros(records.PLAN)
         for name, table in self._tables.items():
             self._argument[name] = table.data.ptr
         if not by_row:
@@ -87,6 +88,7 @@ class Plan(Tables):
         self._addresses = b""
         self._bound: Known | None = None
         self._pinned: list[tuple[Any, Any]] = []
+        weakref.finalize(self, _under_way.extend, self._pinned).atexit = False
         self._uploads = 0
         blocks = BLOCKS * modules.attribute(cp, device, modules.MULTIPROCESSORS)
         by_chunks = -(-chunk_count // chunks.WARPS)
@@ -116,6 +118,7 @@ class Plan(Tables):
         cp, size = self._cp, len(addresses)
         _refuse_capture(cp)
         if len(self._pinned) < PINNED:
+            _forget_what_has_run()
             self._pinned.append((cp.cuda.alloc_pinned_memory(size), cp.cuda.Event(disable_timing=True)))
         memory, copied = self._pinned[self._uploads % PINNED]
         copied.synchronize()
@@ -136,32 +139,30 @@ class Plan(Tables):
             self.prepare(name)
         self._kernels[name]((grid,), BLOCK, (self._argument, *arguments))
 
-    def norm(self, request: NDArray[Any]) -> None:
+    def norm(self, request: np.void) -> None:
         """Launch what makes the verdicts."""
         name = "norm_each" if request["each"] else "norm_list"
         self._launch(name, self._norm_grid if request["reads"] else 1, request)
 
-    def scale(self, request: NDArray[Any]) -> None:
+    def scale(self, request: np.void) -> None:
         """Launch what applies the verdicts."""
         self._launch("scale", self._grid, request)
 
-    def clamp(self, bounds: list[NDArray[Any]]) -> None:
+    def clamp(self, bounds: list[np.void]) -> None:
         """Launch what applies bounds, one pair for each dtype."""
         self._launch("clamp", self._grid, *bounds)
 
     def measure(self) -> NDArray[Any]:
         """Launch what gathers statistics, wait, and return them."""
         partials, found = (np.uint64(self._tables[name].data.ptr) for name in ("partials", "verdicts"))
-        self._launch("measure", self._grid, np.asarray(partials), np.asarray(found))
+        self._launch("measure", self._grid, partials, found)
         statistics: NDArray[Any] = self._tables["verdicts"].get().view(records.STATISTICS)[: self._groups]
         return statistics
 
     def weighted_sum(self, verdicts: int, block: int, examples: int) -> None:
         """Launch what adds examples, each times the coefficient in its verdict, into a block of memory."""
         addresses = (block, self._starts.data.ptr, self._steps.data.ptr, verdicts)
-        self._launch(
-            "weighted_sum", self._grid, *map(np.asarray, map(np.uint64, addresses)), np.asarray(np.uint32(examples))
-        )
+        self._launch("weighted_sum", self._grid, *map(np.uint64, addresses), np.uint32(examples))
 
     @property
     def verdicts(self) -> int:
@@ -173,17 +174,27 @@ class Plan(Tables):
         return self._tables["verdicts"].get().view(records.VERDICT)[0]
 
 
-def bounds(lo: float, hi: float) -> list[NDArray[Any]]:
+def bounds(lo: float, hi: float) -> list[np.void]:
     """Round a pair of bounds to each dtype."""
     pairs = np.zeros(len(DTYPES), records.BOUNDS)
     pairs["lo"], pairs["hi"] = ([round_to(x, dtype) for dtype in DTYPES] for x in (lo, hi))
-    return [pairs[i, ...] for i in range(len(DTYPES))]
+    return list(pairs)
 
 
 KEPT = 64
 _plans: OrderedDict[Any, Tables] = OrderedDict()
 _in_graphs: list[Tables] = []  # for good: nobody says when the last graph with their tables' addresses is gone
 _lock = threading.Lock()
+#: pinned memory of plans that are gone, and events: an upload from there may not have run, and CuPy would hand it out
+_under_way: deque[tuple[Any, Any]] = deque()
+
+
+def _forget_what_has_run() -> None:
+    with _lock:
+        for _ in range(len(_under_way)):
+            memory, copied = _under_way.popleft()
+            if not copied.done:
+                _under_way.append((memory, copied))
 
 
 def _refuse_capture(cp: Any) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastclip._backends.cuda import chunks, modules, records
 from fastclip._backends.cuda.chunks import Form
@@ -68,9 +67,9 @@ def _surely_within(limit: float) -> float:
     return limit * limit * (1.0 - 2.0**-40) if in_range else -1.0
 
 
-def launch(cp: Any, found: Way, array: DeviceArray, form: Form, request: NDArray[Any]) -> None:
+def launch(cp: Any, found: Way, array: DeviceArray, form: Form, request: np.void) -> None:
     """Clip the rows of an array."""
-    rows = np.zeros((), records.ROWS)
+    rows = records.zeros(records.ROWS)
     ((rows["rows"], rows["step"]),) = form.rows
     rows["within"] = _surely_within(float(request["limit"]))
     rows["data"], rows["count"], rows["dtype"] = array.pointer, form.run, array.dtype

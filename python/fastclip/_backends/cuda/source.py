@@ -12,8 +12,8 @@ _CUDA = Path(__file__).resolve().parents[2] / "_cuda"
 _FOLDERS = (_CUDA, _CUDA.parents[2] / "csrc")
 _INCLUDE = re.compile(r'#include "([^"]+)"')
 
-#: what CuPy is asked for: a * b + c must not become one operation where C++ has two
-OPTIONS = ("-fmad=false",)
+#: what CuPy is asked for: a * b + c must not become one operation where C++ has two; CuPy 13 would take C++11
+OPTIONS = ("-fmad=false", "--std=c++17")
 
 #: the modules, and the kernels of each
 MODULES = {

@@ -9,9 +9,8 @@ from collections import OrderedDict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastclip._backends.cuda import records
+from fastclip._backends.cuda import modules, records
 from fastclip._backends.cuda.chunks import Form
 from fastclip._backends.cuda.plan import Plan, bounds, recall, stream_key
 from fastclip._device import DTYPES, SIZES, cupy
@@ -41,7 +40,7 @@ class TensorList:
         dtypes = {form.dtype for form in forms}
         self.dtype = dtypes.pop() if len(dtypes) == 1 else _F64 if _F64 in dtypes else _F32
         self.largest = min(LARGEST[form.dtype] for form in forms)
-        self._device, self._stream = cp.cuda.Device(device), cp.cuda.ExternalStream(stream)
+        self._device, self._stream = cp.cuda.Device(device), modules.stream(cp, stream)
         with self._device, self._stream:
             self._plan = Plan(cp, forms, "list", device)
             self._plan.prepare("norm_list", "scale", "clamp")
@@ -51,7 +50,7 @@ class TensorList:
             request["reads"] = 0
 
     @staticmethod
-    def _new_request(dtype: int) -> NDArray[Any]:
+    def _new_request(dtype: int) -> np.void:
         return records.request(0, math.inf, 0.0, POLICIES.index("propagate"), False, dtype, True)
 
     def norm(self, addresses: bytes, to: int, ask: bool) -> bool:

@@ -2,11 +2,12 @@
 # make demo    train a network with and without clipping      make test    every check that CI runs
 # make bench   fastclip against other libraries and the memory's limit: half an hour; renews README.md and docs/
 # make bars    the ruler: fastclip held to its bars    make trainings    steps and clients: ten minutes
+# make gpu     tests and benchmark of a GPU, with a PYTHON that has CuPy, pytest and Hypothesis, PyTorch's for CUDA at best
 PYTHON ?= python3
 BIN = .venv/bin
 SOURCES = pyproject.toml CMakeLists.txt README.md $(shell find csrc python -type f -not -name '*.so' -not -name '*.pyc')
 
-.PHONY: demo test lint bench bars trainings clean
+.PHONY: demo test lint bench bars trainings gpu clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo.stamp
@@ -40,6 +41,11 @@ trainings: .venv/test.stamp
 	for client in ppo accelerate_loop transformer lstm flower_dp thinc_loop optax_loop; do \
 	  $(BIN)/python benchmarks/clients/$$client.py --json benchmarks/results/$$client.json || exit 1; done
 	$(BIN)/python benchmarks/page.py
+
+gpu:
+	$(PYTHON) -m pip install --quiet --no-deps --upgrade --target build/gpu $(PIP_OPTIONS) .
+	export PYTHONPATH=build/gpu; $(PYTHON) -m pytest -m gpu -W default tests/cuda; tested=$$?; \
+	  $(PYTHON) benchmarks/bench_cuda.py --json benchmarks/results/cuda.json && exit $$tested
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

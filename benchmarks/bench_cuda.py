@@ -21,12 +21,19 @@ import numpy as np
 
 ROUNDS = 30
 GIB = 2**30
-ROWS = {"rows": (4096, 4096), "rows of 128 KB": (8192, 32_768), "rows of 1 MB": (1024, 262_144)}
+ROWS = {
+    "rows": (4096, 4096),
+    "rows of 256 B": (1 << 20, 64),
+    "rows of 32 KB": (32_768, 8192),
+    "rows of 128 KB": (8192, 32_768),
+    "rows of 1 MB": (1024, 262_144),
+}
 SIZES = {"20 MB": [5_000_000 // 50] * 50, "1 GiB": [GIB // 4 // 64] * 64, "10,000 arrays of 1 KB": [256] * 10_000}
 COLUMNS, DRY_COLUMNS = (16_384, 16_384), (40, 30)
-DRY_SIZES, DRY_ROWS = {"dry": [100] * 5}, {"rows": (3, 50), "rows of 128 KB": (3, 32_768), "rows of 1 MB": (2, 262_144)}
+DRY_SIZES = {"dry": [100] * 5}
+DRY_ROWS = {name: (3 if count < 262_144 else 2, count) for name, (_, count) in ROWS.items()}
 #: contestants that leave the gradients as they were
-UNCHANGED = ("copy", "norm", "within", "fused AdamW alone", "rows, none clipped", "columns, none clipped")
+UNCHANGED = ("copy", "norm", "measure", "within", "fused AdamW alone", "rows, none clipped", "columns, none clipped")
 
 
 def load_fake():
@@ -120,6 +127,7 @@ def contestants(cp, sizes, dry):
     within, clips = math.inf, 0.5 * 1e-3 * math.sqrt(sum(sizes))
     found = {
         "norm": lambda: fastclip.cuda.norm_and_coef(arrays, clips),
+        "measure": lambda: fastclip.measure(arrays),
         "within": lambda: fastclip.clip_by_global_norm_(arrays, within, out=out),
         "clip": lambda: fastclip.clip_by_global_norm_(arrays, clips, out=out),
     }

@@ -15,8 +15,11 @@ def test_a_dry_run_calls_everything_and_times_nothing(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "cuda.json").read_text("utf-8"))
     by_torch = {"torch foreach", "fastclip.torch", "torch, and fused AdamW", "fused AdamW alone"}
-    assert set(found["dry"]) - {"apex"} == {"norm", "within", "clip", "clip_in_step of fused AdamW"} | by_torch
-    batches = {"rows": 600, "rows of 128 KB": 3 << 17, "rows of 1 MB": 2 << 20}
+    assert (
+        set(found["dry"]) - {"apex"} == {"norm", "measure", "within", "clip", "clip_in_step of fused AdamW"} | by_torch
+    )
+    batches = {"rows": 3 << 14, "rows of 256 B": 3 << 8, "rows of 32 KB": 3 << 15, "rows of 128 KB": 3 << 17}
+    batches["rows of 1 MB"] = 2 << 20
     assert all(set(found[case]) == {"rows, none clipped", "rows, all clipped"} for case in batches)
     assert set(found["columns"]) == {"columns, none clipped", "columns, all clipped"}
     for case, size in {"dry": 2000, "columns": 4800, **batches}.items():

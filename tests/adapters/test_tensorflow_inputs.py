@@ -82,7 +82,9 @@ def test_these_are_fastclips_business(name, kind):
     assert served() == before + 1
 
 
-@pytest.mark.parametrize("t_list", [(), [], [None], "ab", {"a": tf.ones(1)}, tf.ones(2), np.ones(2), iter([])], ids=str)
+@pytest.mark.parametrize(
+    "t_list", [(), [], [None], "ab", {"a": tf.ones(1)}, tf.ones(2), np.ones(2), iter([])], ids=type
+)
 @pytest.mark.parametrize("name", ["global_norm", "clip_by_global_norm"])
 def test_lists_that_tensorflow_takes_or_refuses(name, t_list):
     arguments = (t_list,) if name == "global_norm" else (t_list, 1.0)

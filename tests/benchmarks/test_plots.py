@@ -45,7 +45,16 @@ def ticks_outside(figure):
     return hidden
 
 
-@pytest.mark.parametrize("peers", [EVERYTHING[:2], EVERYTHING[:3], EVERYTHING, (*EVERYTHING, "a peer of a long name")])
+@pytest.mark.parametrize(
+    "peers",
+    [
+        EVERYTHING[:2],
+        EVERYTHING[:3],
+        EVERYTHING,
+        (*EVERYTHING, "a peer of a long name"),
+        ("fastclip", "fastclip.optax donated"),
+    ],
+)
 def test_no_word_is_cut_off_or_on_top_of_another(peers):
     for name, figure in drawn(benchrecords.record(peers=peers)).items():
         hidden = ticks_outside(figure)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from fastclip._bench.record import Record, Row
 from fastclip._bench.report.figures import median, peers, point, title
@@ -21,8 +22,8 @@ AROUND = 0.5  # inches of title and space for each panel
 LETTER = 0.067  # inches
 
 
-def _panel(axes: Axes, row: Row, looks: dict[str, style.Style], most: int) -> None:
-    """Draw one workload's bars from 0, fastclip's at the top, where there is room for so many."""
+def _panel(axes: Axes, row: Row, looks: dict[str, style.Style], most: int) -> Text:
+    """Draw one workload's bars from 0, fastclip's at the top, where there is room for so many; return the title."""
     names = [name for name in in_order(row["seconds"]) if name in looks]
     seconds = [median(row, name) for name in names]
     drawn = axes.barh(names, seconds, color=[looks[name].colour for name in names], height=0.72)
@@ -57,7 +58,15 @@ def _panel(axes: Axes, row: Row, looks: dict[str, style.Style], most: int) -> No
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     dtype = "" if row["dtype"] == "f32" else f" {row['dtype']}"
     what = f"{title(row)}: {count(row['arrays'], 'array')}, {size(row['bytes'])}{dtype}"
-    axes.set_title(what, loc="left", x=-letter * longest, fontweight="bold", fontsize=8.5)
+    return axes.set_title(what, loc="left", fontweight="bold", fontsize=8.5)
+
+
+def _begin_with_the_names(figure: Figure, titles: dict[Axes, Text]) -> None:
+    """Let titles begin where the names of the bars do, which only a figure that has been laid out knows."""
+    figure.draw_without_rendering()
+    for axes, text in titles.items():
+        left = min(name.get_window_extent().x0 for name in axes.get_yticklabels())
+        text.set_x(axes.transAxes.inverted().transform((left, 0.0))[0])
 
 
 def _figure(rows: Sequence[Row], looks: dict[str, style.Style]) -> Figure:
@@ -67,8 +76,7 @@ def _figure(rows: Sequence[Row], looks: dict[str, style.Style]) -> Figure:
         limited = any("limit" in row["seconds"] for row in rows)
         made = style.figure((0.7 if limited else 0.4) + lines * (AROUND + BAR * most))
         grid = made.subplots(lines, COLUMNS, squeeze=False).ravel()
-        for axes, row in zip(grid, rows, strict=False):
-            _panel(axes, row, looks, most)
+        titles = {axes: _panel(axes, row, looks, most) for axes, row in zip(grid, rows, strict=False)}
         for axes in grid[len(rows) :]:
             axes.set_axis_off()
         made.suptitle(f"Time of a call, shorter is better: {operation(rows[0]['operation'])}", fontsize=10)
@@ -76,6 +84,7 @@ def _figure(rows: Sequence[Row], looks: dict[str, style.Style]) -> Figure:
             line = Line2D([], [], **style.LIMIT)
             text = "limit: a plain native loop over the same memory"
             made.legend([line], [text], loc="outside lower center", frameon=False, handlelength=3.2)
+        _begin_with_the_names(made, titles)
     return made
 
 

@@ -29,7 +29,6 @@ from benchmarks.sass import Instruction, hot_trip
 from fastclip._backends.cuda import columns
 from fastclip._backends.cuda.chunks import WARPS
 from fastclip._backends.cuda.plan import BLOCKS
-from fastclip._backends.cuda.rows import MOST_WARPS
 from fastclip._backends.cuda.source import OPTIONS, source
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -101,15 +100,16 @@ class Kernel:
 
 
 _TREE = {"SHFL": 5}  # shuffles add 16, 8, 4, 2, 1 lanes
-_FIRST = _TREE | {"LDS": WARPS - 1}  # and the first thread what the other warps have left in shared memory
 _UNALIGNED = r"LDG\.E(\.U16|\.64)?(\.CONSTANT)?"  # elements before the first vector and behind the last
 _ROOTS = f"{_UNALIGNED}|MUFU.*"  # what the verdict on a row above the limit takes, beside them
 _CLIPS = rf"{_ROOTS}|STG.*|F2F\.F32\.F64"  # and where it is applied, the coefficient as f32
 
 
-def _rows(title: str, first: str, others: str) -> Kernel:
-    """Describe rows of 16 KB, each of which has a block of 8 warps, and what these avoid."""
-    return Kernel(title, "rows", "rows_block", (Warps(1, _FIRST, first), Warps(WARPS - 1, _TREE, others)))
+def _rows(warps: int, title: str, first: str, others: str) -> Kernel:
+    """Describe rows of 2 KB for each of a block's warps, and what these avoid."""
+    name = f"rows_{warps}_warps"
+    merges = _TREE | {"LDS": warps - 1}  # the first thread adds what the other warps have left in shared memory
+    return Kernel(f"`{name}`, {title}", "rows", name, (Warps(1, merges, first), Warps(warps - 1, _TREE, others)))
 
 
 KERNELS = (
@@ -121,9 +121,11 @@ KERNELS = (
     Kernel("`scale_columns`", "columns", "scale_columns", resident=WARPS * columns.BLOCKS),
     Kernel("`rows_warp`, none clipped", "rows", "rows_warp", (Warps(1, _TREE, _CLIPS),)),
     Kernel("`rows_warp`, all clipped", "rows", "rows_warp", (Warps(1, _TREE, _UNALIGNED),)),
-    _rows("`rows_block`, none clipped", _CLIPS, _CLIPS),
-    _rows("`rows_block`, all clipped", _UNALIGNED, _ROOTS),
-    Kernel("`rows_shared`, read", "rows_shared", "rows_shared", resident=MOST_WARPS),
+    _rows(2, "none clipped", _CLIPS, _CLIPS),
+    _rows(2, "all clipped", _UNALIGNED, _ROOTS),
+    _rows(8, "none clipped", _CLIPS, _CLIPS),
+    _rows(8, "all clipped", _UNALIGNED, _ROOTS),
+    Kernel("`rows_shared`, read", "rows_shared", "rows_shared", resident=20),  # `rows.way` has 20 to 32
     Kernel("`weighted_sum`", "per_example", "weighted_sum"),
 )
 

@@ -124,8 +124,8 @@ def gather_anywhere(
     if not any(_device.is_on_gpu(leaf) for _, leaf in entries):
         return backend, names, gather_entries(function, entries, write=write, every_real=every_real)
     on_gpu = _device.gather(function, entries, write=write)
-    if not shaped:  # what becomes of rows is for the backend to say
-        _device.check_runs(function, names, on_gpu)
+    if not shaped:
+        gpu().check_list(function, names, on_gpu)
     arrays = _known.remember(tree, on_gpu, write=write)
     if write:
         _foreign.written([leaf for _, leaf in entries])

@@ -17,7 +17,6 @@ _CUDA = (2, 13)  # DLPack's types of CUDA's memory and of its managed memory
 #: NumPy's names of what the kernels know, in the order of `csrc/core/dtype.hpp`
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 SIZES = (2, 2, 4, 8)
-MOST_RUNS = 1 << 22  # of adjacent elements in one call: their table has 64 MB, and takes a second to make
 
 
 class DeviceArray(NamedTuple):
@@ -172,31 +171,15 @@ def read(cp: Any, function: str, name: str, value: Any, *, write: bool) -> Devic
         array = _from_dlpack(cp, function, name, value, write)
     else:
         array = _from_interface(cp, function, name, value, write)
-    if array.pointer % SIZES[array.dtype]:
-        raise ValueError(f"{function}: {name} is at an address that is no multiple of its itemsize; pass a copy.")
+    if any(place % SIZES[array.dtype] for place in (array.pointer, *(array.strides or ()))):
+        raise ValueError(
+            f"{function}: {name} has elements at addresses that are no multiples of its itemsize; pass a copy."
+        )
     if array.strides is not None and not _has_runs(array):
         raise ValueError(
             f"{function}: {name} has strides {array.strides}: no two elements are adjacent; pass a contiguous copy."
         )
     return array
-
-
-def check_runs(function: str, names: list[str], arrays: list[DeviceArray]) -> None:
-    """Raise if the table of the arrays' runs would take seconds, and gigabytes of the host: 1.5 GB for ten million."""
-    runs = 0
-    for name, a in zip(names, arrays, strict=True):
-        of = 1
-        if a.strides is not None:
-            run = 1
-            for stride, n in sorted(zip(a.strides, a.shape, strict=True)):
-                run *= n if stride == run * SIZES[a.dtype] else 1
-            of = math.prod(a.shape) // max(run, 1)
-        runs += of
-        if runs > MOST_RUNS:
-            raise ValueError(
-                f"{function}: {name} has {of} runs of adjacent elements, which makes {runs} in all, each with an entry "
-                f"in a table (at most {MOST_RUNS}); pass contiguous copies of arrays with gaps."
-            )
 
 
 def _has_runs(a: DeviceArray) -> bool:

@@ -45,7 +45,7 @@ def norm_and_coef(t_list: Any, clip_norm: float, *, nonfinite: str = "propagate"
     limit = _errors.limit("norm_and_coef", "clip_norm", clip_norm)
     if nonfinite not in ("propagate", "nan", "skip"):
         raise ValueError(f"norm_and_coef: nonfinite is {nonfinite!r}; expected one of propagate, nan, skip.")
-    chosen, arrays = _on_gpu("norm_and_coef", "t_list", t_list, write=False)
+    chosen, arrays = _on_gpu("norm_and_coef", "t_list", t_list, write=False, shaped=False)
     found: tuple[Any, Any] = chosen.norm_and_coef(arrays, limit, GLOBAL_NORM[nonfinite])
     return found
 
@@ -60,7 +60,7 @@ def clip_rows_(batch: Any, clip_norm: float) -> None:
         batch: an array of shape (B, ...) on a GPU, as for `clip_by_global_norm_`; a row is all but the first axis.
         clip_norm: the limit, >= 0. Infinity clips nothing, 0 gives zeros.
 
-    NaN or infinity: finite elements of that row become 0 and infinite ones NaN; with a NaN, all do.
+    NaN or infinity: finite elements of that row become 0 and infinite ones NaN; with a NaN and a limit above 0, all do.
 
     Raises:
         TypeError: `batch` is no such array, or has no axis.
@@ -77,7 +77,9 @@ def clip_rows_(batch: Any, clip_norm: float) -> None:
     limit = _errors.limit("clip_rows_", "clip_norm", clip_norm)
     chosen, arrays = _on_gpu("clip_rows_", "batch", [batch], write=True)
     (array,) = _batches("clip_rows_", "batch", arrays)
-    chosen.clip_rows(array, None, (1 << len(array.shape)) - 2, limit, TENSOR_NORM["in place"])
+    axes = (1 << len(array.shape)) - 2
+    chosen.check_rows("clip_rows_", [("batch", array, axes)])
+    chosen.clip_rows(array, None, axes, limit, TENSOR_NORM["in place"])
 
 
 def example_norms(t_list: Any) -> Any:
@@ -142,8 +144,8 @@ def clip_and_sum(t_list: Any, clip_norm: float) -> tuple[list[Any], Any]:
     return found
 
 
-def _on_gpu(function: str, argument: str, tree: Any, *, write: bool) -> tuple[Any, list[Any]]:
-    chosen, _, arrays = gather_anywhere(function, argument, tree, write=write, shaped=True)
+def _on_gpu(function: str, argument: str, tree: Any, *, write: bool, shaped: bool = True) -> tuple[Any, list[Any]]:
+    chosen, _, arrays = gather_anywhere(function, argument, tree, write=write, shaped=shaped)
     if chosen is backend:
         raise TypeError(f"{function}: {argument} is in the CPU's memory; expected arrays on a GPU.")
     return chosen, arrays

@@ -12,7 +12,7 @@ from fastclip._backends.cuda import modules
 #: the first part of the compute capability, and the bytes of shared memory that a block can have
 H100 = 9, 227 * 1024
 A100 = 8, 163 * 1024
-LITTLE = 9, 48 * 1024  # no chip: one whose blocks can keep no row of more than 64 KB, but whose clusters can
+LITTLE = 9, 48 * 1024  # no chip: one whose blocks can keep no row of more than 46 KB, but whose clusters can
 OLD = 7, 48 * 1024  # nor its clusters, which it has not
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 LIST, EACH, CLAMP, MEASURE, ALL = "norm_list", "norm_each", "clamp", "measure", ""
 KEPT, COLUMNS = "kept_rows", "columns"
+ODD_ROWS = "test_rows.py::test_rows_out_of_range_and_not_finite"
 
 
 class Mutant(NamedTuple):
@@ -112,13 +113,18 @@ MUTANTS = {
     "the policy not asked": Mutant("request.policy == Policy::skip", "false", tests=f"{_OTHER}nan_and_infinity"),
     # rows in registers
     "a verdict that is read before it is there": Mutant(
-        "        __syncthreads();\n        const Verdict verdict = scratch",
-        "        const Verdict verdict = scratch",
+        "        __syncthreads();\n        const Coefficient by = scratch",
+        "        const Coefficient by = scratch",
         tests="test_rows.py::test_the_bits_of_rows_depend_on_the_rows_alone",
     ),
     "vectors of a row out of range, left out": Mutant(
         "missed >> k; ++k)", "missed >> k && false; ++k)", tests="test_rows.py::test_rows_out_of_range_and_not_finite"
     ),
+    "vectors of short rows out of range, another row's": Mutant(
+        "at + k * group(), 1, false", "at + k * kWarp, 1, false", tests=ODD_ROWS
+    ),
+    "another row's scale": Mutant("__shfl_sync(kEveryLane, t.level, lane)", "t.level", tests=ODD_ROWS),
+    "rows of tiny f64 squared as they are": Mutant("D == kF64 ? kGrown : kPlain", "kPlain", tests=ODD_ROWS),
     "a row's first elements not written": Mutant(
         "i < split.head; i += group())", "i < 0; i += group())", tests="test_rows.py::test_rows_at_any_address"
     ),
@@ -179,8 +185,8 @@ MUTANTS = {
     "vectors kept over others": Mutant("to[i + n * kWarp] = v[n]", "to[i + n] = v[n]", tests=KEPT),
     "the same row for every cluster": Mutant("row = blockIdx.x / kRanks;", "row = 0;", tests=KEPT),
     "rows within the limit written": Mutant(
-        "        if (!kept.verdict->by.clip) continue;\n        const Scale op(*kept.verdict);",
-        "        Verdict all = *kept.verdict;\n        all.by.clip = true;\n        const Scale op(all);",
+        "        if (!kept.by->clip) continue;\n        const Scale op(*kept.by);",
+        "        Coefficient all = *kept.by;\n        all.clip = true;\n        const Scale op(all);",
         tests="test_kept_rows.py::test_rows_within_the_limit_are_not_written",
     ),
     # columns

@@ -18,8 +18,8 @@ def test_a_dry_run_calls_everything_and_times_nothing(tmp_path):
     assert (
         set(found["dry"]) - {"apex"} == {"norm", "measure", "within", "clip", "clip_in_step of fused AdamW"} | by_torch
     )
-    batches = {"rows": 3 << 14, "rows of 256 B": 3 << 8, "rows of 32 KB": 3 << 15, "rows of 128 KB": 3 << 17}
-    batches["rows of 1 MB"] = 2 << 20
+    batches = {"rows": 3 << 14, "rows of 40 B": 120, "rows of 256 B": 3 << 8, "rows of 4 KB": 3 << 12}
+    batches |= {"rows of 32 KB": 3 << 15, "rows of 128 KB": 3 << 17, "rows of 1 MB": 2 << 20}
     assert all(set(found[case]) == {"rows, none clipped", "rows, all clipped"} for case in batches)
     assert set(found["columns"]) == {"columns, none clipped", "columns, all clipped"}
     for case, size in {"dry": 2000, "columns": 4800, **batches}.items():

@@ -12,8 +12,7 @@ from batches import batch, check_rows
 from dtypes import BF16, DTYPES, F16, F32, F64
 
 import fastclip
-from fastclip import _device
-from fastclip._backends.cuda import chunks, columns
+from fastclip._backends.cuda import chunks, columns, layout
 from fastclip._backends.cuda import plan as plans
 
 LAUNCHES = ["norm_columns", "scale_columns"]
@@ -107,7 +106,7 @@ def test_columns_within_the_limit_are_not_written(cp):
 
 
 def test_columns_need_no_table_of_elements(cp, monkeypatch):
-    monkeypatch.setattr(_device, "MOST_RUNS", 1199)
+    monkeypatch.setattr(layout, "MOST_RUNS", 1199)
     x = matrix(40, 30, F32)[1]
     y = cp.asarray(x)
     fastclip.clip_by_norm_(y, 1.0, axes=0)

@@ -59,7 +59,8 @@ def test_work_of_another_stream_is_waited_for_on_the_device(cp):
         ({"strides": (8,)}, ValueError, "no two elements are adjacent"),
         ({"strides": (0,)}, ValueError, "no two elements are adjacent"),
         ({"data": None}, TypeError, "can't be taken as a CUDA array"),
-        ({"data": (66, False)}, ValueError, "no multiple of its itemsize"),
+        ({"data": (66, False)}, ValueError, "no multiples of its itemsize"),
+        ({"shape": (3, 3), "strides": (14, 4)}, ValueError, "no multiples of its itemsize"),
     ],
 )
 def test_what_the_interface_may_not_say(cp, changes, error, words):

@@ -50,6 +50,15 @@ def test_rows(cp, size, dtype):
 
 
 @NARROW
+@pytest.mark.parametrize("size", [100, 512, 3000, 16384, 70000, 300000])
+def test_within(cp, size, dtype):
+    x = sparse(batch(3, size // dtype.itemsize, dtype).copy())
+    y = cp.asarray(x)
+    fastclip.cuda.clip_rows_(y, 10.0)
+    assert oracle.same_bits(x, y.get())
+
+
+@NARROW
 def test_columns(cp, dtype):
     x = sparse(np.ascontiguousarray(batch(16, 600, dtype).T))
     x[:, 3] = 0.0

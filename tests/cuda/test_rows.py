@@ -11,12 +11,14 @@ from dtypes import BF16, DTYPES, F16, F32, F64
 
 import fastclip
 import fastclip.cuda
-from fastclip import _device
+from fastclip._backends.cuda import layout
 
 #: the kernels and their blocks by the bytes of a row, around what each holds
 LENGTHS = {
     ("rows_warp", 256): (1, 7, 64, 72, 130, 1000, 2048),
-    ("rows_block", 256): (2056, 16384),
+    ("rows_2_warps", 64): (2056, 4096),
+    ("rows_4_warps", 128): (4104, 8192),
+    ("rows_8_warps", 256): (8200, 16384),
 }
 CASES = [(kernel, size) for kernel, sizes in LENGTHS.items() for size in sizes]
 
@@ -80,19 +82,28 @@ def test_rows_not_in_one_piece(cp):
         check_rows(before.T, after.T, 0.4)
 
 
-def test_rows_out_of_range_and_not_finite(cp):
-    x = np.full((6, 600), 1.0, F32)
-    x[0], x[1], x[2, 7], x[3, 599] = 1e-30, 1e30, math.nan, math.inf
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("limit", [0.0, 2.0])
+@pytest.mark.parametrize("count", [3, 10, 40, 300, 600, 4097])
+def test_rows_out_of_range_and_not_finite(cp, count, limit, dtype):
+    """One of each kind among others: of short rows, all are in the same warp."""
+    largest, least = float(oracle.finfo(dtype).max), float(oracle.finfo(dtype).smallest_subnormal)
+    x = np.full((40, count), 1.0, dtype)
+    x[3], x[5], x[7], x[11, 1], x[13, -1], x[17], x[19] = least, largest / 128, 3 * least, math.nan, math.inf, 0.0, -0.0
+    x[23, 0], x[29, count // 2] = -math.inf, largest
     y = cp.asarray(x)
-    fastclip.cuda.clip_rows_(y, 2.0)
+    fastclip.cuda.clip_rows_(y, limit)
     got = y.get()
-    check_rows(x[[0, 1, 4, 5]], got[[0, 1, 4, 5]], 2.0)
-    assert np.isnan(got[2]).all()
-    assert np.isnan(got[3, 599])
-    assert (got[3, :599] == 0.0).all()
+    finite = [i for i in range(40) if i not in (11, 13, 23)]
+    check_rows(x[finite], got[finite], limit)
+    assert np.isnan(float(got[11, 1]))
+    assert limit == 0.0 or np.isnan(got[11].astype(F64)).all()
+    for row, place in ((13, count - 1), (23, 0)):
+        assert np.isnan(float(got[row, place]))
+        assert (np.delete(got[row].astype(F64), place) == 0.0).all()
 
 
-@pytest.mark.parametrize("count", [50, 1000, 2100])  # two lanes for a row, a warp, a block
+@pytest.mark.parametrize("count", [50, 1000, 2100, 3000, 8000])  # two lanes for a row, a warp, two, four, eight warps
 def test_the_bits_of_rows_depend_on_the_rows_alone(cp, count):
     x = batch(20, count, BF16)
     seen = set()
@@ -155,37 +166,55 @@ def test_a_known_batch_is_clipped_and_added_without_an_upload(cp):
 
 
 def test_runs_of_too_large_a_table_are_refused(cp, monkeypatch):
-    monkeypatch.setattr(_device, "MOST_RUNS", 1199)
-    with pytest.raises(ValueError, match=r"^clip_by_norm_, clip_rows_: the rows are 1200 runs of .*at most 1199\)"):
-        fastclip.clip_by_norm_(cp.asarray(np.ones((2, 20, 30), F32)), 1.0, axes=1)
+    """Before an array of the list is written, known or not."""
+    monkeypatch.setattr(layout, "MOST_RUNS", 1199)
+    small, large = (cp.asarray(np.full(shape, 2.0, F32)) for shape in ((2, 5, 6), (2, 20, 30)))
+    for _ in range(3):
+        with pytest.raises(ValueError, match=r"^clip_by_norm_: t\[1\] has 1200 runs of .*1200 in all.*at most 1199\)"):
+            fastclip.clip_by_norm_([small, large], 1.0, axes=1)
+    assert (small.get() == 2.0).all()
+    with pytest.raises(
+        ValueError, match=r"^clip_rows_: batch has 1200 runs of .*pass a contiguous copy whose last axes"
+    ):
+        fastclip.cuda.clip_rows_(cp.view(np.ones((20, 60, 8), F32)[:, :, :5]), 1.0)
 
 
 def test_batches_of_too_large_a_table_are_refused(cp, monkeypatch):
-    monkeypatch.setattr(_device, "MOST_RUNS", 99)
+    monkeypatch.setattr(layout, "MOST_RUNS", 99)
     batches = [cp.asarray(np.ones((50, 3), F32)), cp.asarray(np.ones((50, 2, 4), F32))]
     fastclip.cuda.example_norms(batches[:1])
-    launches, allocations = len(cp.cuda.launches), cp.cuda.allocations
-    too_many = r"the rows are 100 runs of adjacent elements.*at most 99\); pass a batch in parts"
+    launches = len(cp.cuda.launches)
+    too_many = (
+        r"entry 1 has 50 runs of adjacent elements, which makes 100 in all.*at most 99\); pass the batch in parts"
+    )
     with pytest.raises(ValueError, match=f"^example_norms: {too_many}"):
         fastclip.cuda.example_norms(batches)
     with pytest.raises(ValueError, match=f"^clip_and_sum: {too_many}"):
         fastclip.cuda.clip_and_sum(batches, 1.0)
-    assert (len(cp.cuda.launches), cp.cuda.allocations) == (launches, allocations)
+    assert len(cp.cuda.launches) == launches
 
 
 def test_lists_of_too_large_a_table_are_refused(cp, monkeypatch):
-    monkeypatch.setattr(_device, "MOST_RUNS", 121)
+    monkeypatch.setattr(layout, "MOST_RUNS", 121)
     gaps = [np.ones(3), np.ones((40, 3, 8), F32)[:, :, :5], np.ones((6, 2, 8), F32)[:, :, 2:8], np.ones((4, 8))[1::2]]
     fastclip.clip_by_value_([cp.view(a) for a in gaps[:2]], 0.0, 1.0)
     last = len(cp.cuda.launches)
-    for clip in (fastclip.clip_by_global_norm_, fastclip.clip_by_norm_, fastclip.clip_by_average_norm_):
-        with pytest.raises(ValueError, match=rf"^{clip.__name__}: t\w*\[2\] has 12 runs .* 133 in all.*at most 121\)"):
-            clip([cp.view(a) for a in gaps], 1.0)
-    with pytest.raises(ValueError, match=r"^measure: t_list\[2\] has 12 runs"):
-        fastclip.measure([cp.view(a) for a in gaps])
-    monkeypatch.setattr(_device, "MOST_RUNS", 135)
+    calls = [fastclip.clip_by_global_norm_, fastclip.clip_by_norm_, fastclip.clip_by_average_norm_]
+    for call in (*calls, fastclip.cuda.norm_and_coef):
+        with pytest.raises(ValueError, match=rf"^{call.__name__}: t\w*\[2\] has 12 runs .* 133 in all.*at most 121\)"):
+            call([cp.view(a) for a in gaps], 1.0)
+    for call in (fastclip.measure, fastclip.global_norm):
+        with pytest.raises(ValueError, match=rf"^{call.__name__}: t_list\[2\] has 12 runs"):
+            call([cp.view(a) for a in gaps])
+    monkeypatch.setattr(layout, "MOST_RUNS", 135)
     assert len(cp.cuda.launches) == last
-    fastclip.clip_by_global_norm_([cp.view(a) for a in gaps], 1.0)  # of the last, both rows are one run each
+    fastclip.clip_by_global_norm_([cp.view(a) for a in gaps], 1.0)  # both rows of the last are one run each
+
+
+def test_what_is_broadcast_is_a_run_for_each_time(cp, monkeypatch):
+    monkeypatch.setattr(layout, "MOST_RUNS", 3)
+    x = cp.view(np.broadcast_to(np.full(1000, 3.0, F32), (3, 1000)))
+    assert float(fastclip.global_norm([x])) == pytest.approx(3.0 * math.sqrt(3000.0), rel=2.0**-24)
 
 
 def test_what_is_no_batch(cp):

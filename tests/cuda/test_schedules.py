@@ -97,7 +97,7 @@ def test_measure(gpu, list_):
     assert found.max_abs == off.max_abs
     for norm, a in zip(found.norms, list_, strict=True):
         assert math.isclose(norm, oracle.norm([a]), rel_tol=2.0**-49)  # 31 roundings of squares, halved by the root
-    assert math.isclose(found.sum_abs, off.sum_abs, rel_tol=2.0**-40)
+    assert math.isclose(found.sum_abs, off.sum_abs, rel_tol=2.0**-42)  # the CPU's lanes: 1,024 additions, 2^-43
 
 
 def test_a_guarded_array_is_written_within_its_bounds(gpu):

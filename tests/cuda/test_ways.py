@@ -39,19 +39,25 @@ def test_sanitizers_have_nothing_to_say(way, sanitized):
     assert "Sanitizer" not in output
 
 
+def line(file, text):
+    """The number of the one line that has this text."""
+    (number,) = (i for i, line in enumerate((CUDA / file).read_text().splitlines(), 1) if text in line)
+    return number
+
+
 @pytest.fixture(scope="module")
 def counting(tmp_path_factory):
     """A folder of builds that count how often each line is executed."""
     return tmp_path_factory.mktemp("counting")
 
 
-def executed(counting, *names):
+def executed(counting, *names, select=""):
     """Run tests; return how often they execute each line of the CUDA sources."""
     for data in counting.glob("*.gcda"):
         data.unlink()
     files = [str(HERE / f"test_{name}.py") for name in names]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", select, *files],
         env={
             **ways.os.environ,
             "FASTCLIP_EMULATOR_FOLDER": str(counting),
@@ -86,11 +92,12 @@ def executed(counting, *names):
 def test_ordinary_numbers_go_no_slow_way(counting):
     """Results alone do not tell: what the slow ways return is right, too."""
     counts = executed(counting, "ordinary")
-    found = {}
-    for file, text in SLOW:
-        (number,) = (i for i, line in enumerate((CUDA / file).read_text().splitlines(), 1) if text in line)
-        found[text] = counts[file, number]
+    found = {text: counts[file, line(file, text)] for file, text in SLOW}
     assert found == dict.fromkeys(found, 0)
+
+
+def test_rows_within_the_limit_take_no_root(counting):
+    assert executed(counting, "ordinary", select="within")["rows.cuh", line("rows.cuh", "return judge(")] == 0
 
 
 def test_every_line_of_every_kernel_is_run(counting):

@@ -50,8 +50,11 @@ def clip_by_norm_(t: Any, clip_norm: float, axes: Any = None) -> None:
     if axes is None:
         _each_in_place("clip_by_norm_", t, limit, TENSOR_NORM, _tensor)
         return
-    chosen, _, arrays = gather_anywhere("clip_by_norm_", "t", t, write=True, shaped=True)
+    chosen, names, arrays = gather_anywhere("clip_by_norm_", "t", t, write=True, shaped=True)
     masks = {id(a): _axes_mask("clip_by_norm_", axes, len(a.shape)) for a in arrays}
+    if chosen is not backend:
+        names = names or [f"t[{i}]" for i in range(len(arrays))]  # none of a list that has come before
+        chosen.check_rows("clip_by_norm_", [(name, a, masks[id(a)]) for name, a in zip(names, arrays, strict=True)])
     rule = _tensor["in place"] if chosen is backend else TENSOR_NORM["in place"]
     for a in once(arrays) if chosen is backend else _device.once(arrays):
         chosen.clip_rows(a, None, masks[id(a)], limit, rule)

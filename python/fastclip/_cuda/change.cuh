@@ -12,13 +12,14 @@ struct Scale {
     double plain, pre, factor;
 
     Scale() = default;
-    __device__ explicit Scale(const Verdict& verdict)
-        : narrow(fastclip::narrow(verdict.by.plain)),
-          clip(verdict.by.clip),
-          drop(verdict.drop),
-          plain(verdict.by.plain),
-          pre(verdict.by.pre),
-          factor(verdict.by.factor) {}
+    __device__ explicit Scale(const Coefficient& by, bool drop = false)
+        : narrow(fastclip::narrow(by.plain)),
+          clip(by.clip),
+          drop(drop),
+          plain(by.plain),
+          pre(by.pre),
+          factor(by.factor) {}
+    __device__ explicit Scale(const Verdict& verdict) : Scale(verdict.by, verdict.drop) {}
 
     // The coefficient no longer keeps f32's 24 bits clear of its subnormal numbers.
     __device__ bool tiny() const { return plain < kPlainBelow; }

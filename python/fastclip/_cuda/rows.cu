@@ -8,7 +8,7 @@ constexpr u32 kVectors = 4;  // that a thread holds; 16 would take the compiler 
 
 struct RowScratch {
     Total warps[kWarps];
-    Verdict verdict;
+    Coefficient by;
 };
 
 // What one of the threads that share a row has of it: vectors, which stay in registers, and the elements before them
@@ -74,12 +74,38 @@ FASTCLIP_INLINE Total total_from(const Total& t, u32 lane) {
             __shfl_sync(kEveryLane, t.level, lane), __shfl_sync(kEveryLane, t.nonfinite, lane)};
 }
 
+template <u32 kGroup>
+FASTCLIP_INLINE void clip_rows(const Rows& rows, const Request& request, RowScratch& scratch) {
+    const u32 lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+    for (u32 row = blockIdx.x; row < rows.rows; row += gridDim.x) {
+        char* data = rows.data + row * rows.step;
+        const auto share = [&](auto tag) {
+            return Share<decltype(tag)::value, kGroup>(data, rows.count, kGroup, opaque(threadIdx.x));
+        };
+        uint4 v[kVectors];
+        Total t;
+        with_dtype(rows.dtype, [&](auto tag) { t = total_of_lanes<decltype(tag)::value>(share(tag).read(v)); });
+        if (lane == 0) scratch.warps[warp] = t;
+        __syncthreads();
+        if (threadIdx.x == 0) {
+#pragma unroll 1
+            for (u32 w = 1; w < kGroup / kWarp; ++w) merge(t, scratch.warps[w]);
+            scratch.by = coefficient_of_row(rows, request, t);
+        }
+        __syncthreads();
+        const Coefficient by = scratch.by;  // the next row's barrier comes before its own is written
+        if (!by.clip) continue;
+        const Scale op(by);
+        with_dtype(rows.dtype, [&](auto tag) { share(tag).write(v, op); });
+    }
+}
+
 }  // namespace fastclip
 
 using namespace fastclip;
 
-// Of rows up to 2 KB each has as few lanes of a warp as can hold it, 64 B each, and the warp as many rows as that
-// makes.
+// Each row up to 2 KB has lanes of a warp, a power of 2, the least that can hold it at 64 B each; the warp has as many
+// rows as that makes.
 extern "C" __global__ void __launch_bounds__(kThreads, 4) rows_warp(Rows rows, Request request) {
     const u32 lane = threadIdx.x % kWarp, at_once = kWarp / rows.lanes;
     for (u32 first = (blockIdx.x * kWarps + threadIdx.x / kWarp) * at_once; first < rows.rows;
@@ -95,37 +121,26 @@ extern "C" __global__ void __launch_bounds__(kThreads, 4) rows_warp(Rows rows, R
         with_dtype(rows.dtype,
                    [&](auto tag) { t = total_of_lanes<decltype(tag)::value>(share(tag).read(v), rows.lanes); });
         t = total_from(t, lane & ~(rows.lanes - 1));
-        const Verdict verdict = judge_row(rows, request, t);
-        if (verdict.by.clip) {
-            const Scale op(verdict);
+        const Coefficient by = coefficient_of_row(rows, request, t);
+        if (by.clip) {
+            const Scale op(by);
             with_dtype(rows.dtype, [&](auto tag) { share(tag).write(v, op); });
         }
     }
 }
 
-// Rows up to 16 KB: a block has one.
-extern "C" __global__ void __launch_bounds__(kThreads, 4) rows_block(Rows rows, Request request) {
+// Each row has a block, of as few warps as can hold it: the others would issue as much for nothing.
+extern "C" __global__ void __launch_bounds__(64, 16) rows_2_warps(Rows rows, Request request) {
     FASTCLIP_SHARED(RowScratch, scratch);
-    const u32 lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-    for (u32 row = blockIdx.x; row < rows.rows; row += gridDim.x) {
-        char* data = rows.data + row * rows.step;
-        const auto share = [&](auto tag) {
-            return Share<decltype(tag)::value, kThreads>(data, rows.count, kThreads, opaque(threadIdx.x));
-        };
-        uint4 v[kVectors];
-        Total t;
-        with_dtype(rows.dtype, [&](auto tag) { t = total_of_lanes<decltype(tag)::value>(share(tag).read(v)); });
-        if (lane == 0) scratch.warps[warp] = t;
-        __syncthreads();
-        if (threadIdx.x == 0) {
-#pragma unroll 1
-            for (u32 w = 1; w < kWarps; ++w) merge(t, scratch.warps[w]);
-            scratch.verdict = judge_row(rows, request, t);
-        }
-        __syncthreads();
-        const Verdict verdict = scratch.verdict;  // the next row's barrier comes before its own is written
-        if (!verdict.by.clip) continue;
-        const Scale op(verdict);
-        with_dtype(rows.dtype, [&](auto tag) { share(tag).write(v, op); });
-    }
+    clip_rows<64>(rows, request, scratch);
+}
+
+extern "C" __global__ void __launch_bounds__(128, 8) rows_4_warps(Rows rows, Request request) {
+    FASTCLIP_SHARED(RowScratch, scratch);
+    clip_rows<128>(rows, request, scratch);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 4) rows_8_warps(Rows rows, Request request) {
+    FASTCLIP_SHARED(RowScratch, scratch);
+    clip_rows<256>(rows, request, scratch);
 }

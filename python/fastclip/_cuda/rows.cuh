@@ -21,9 +21,9 @@ struct Rows {
 };
 
 // A root and its quotients are a third of a short row's instructions, and not for those within the limit.
-FASTCLIP_INLINE Verdict judge_row(const Rows& rows, const Request& request, const Total& total) {
-    if (total.level != kShrunk && total.hi <= rows.within) return {kKeep, 0.0, 0, 0};
-    return judge(request, total, rows.count, request.round);
+FASTCLIP_INLINE Coefficient coefficient_of_row(const Rows& rows, const Request& request, const Total& total) {
+    if (total.level != kShrunk && total.hi <= rows.within) return kKeep;
+    return judge(request, total, rows.count, request.round).by;
 }
 
 // A warp adds a chunk as it does in norm_each, and the totals of all chunks are merged in norm_each's order: a row has
@@ -32,21 +32,21 @@ FASTCLIP_INLINE Verdict judge_row(const Rows& rows, const Request& request, cons
 template <u32 kRanks>
 struct KeptRow {
     const Rows& rows;
-    Verdict* verdict;
+    Coefficient* by;
     uint4* vectors;   // of the block's chunks
     Total* partials;  // likewise
     u32 rank, warp, lane;
 
     __device__ KeptRow(const Rows& rows, uint4* memory)
         : rows(rows),
-          verdict(reinterpret_cast<Verdict*>(memory)),
-          vectors(memory + sizeof(Verdict) / kVectorBytes),
+          by(reinterpret_cast<Coefficient*>(memory)),
+          vectors(memory + sizeof(Coefficient) / kVectorBytes),
           partials(
               reinterpret_cast<Total*>(vectors + (rows.chunks + kRanks - 1) / kRanks * (rows.chunk / kVectorBytes))),
           rank(blockIdx.x % kRanks),
           warp(threadIdx.x / kWarp),
           lane(threadIdx.x % kWarp) {
-        static_assert(sizeof(Verdict) % kVectorBytes == 0);
+        static_assert(sizeof(Coefficient) % kVectorBytes == 0);
     }
 
     template <int D, class F>  // f(k, where the warp's chunk k begins, elements)
@@ -107,7 +107,7 @@ struct KeptRow {
         Total all = {0.0, 0.0, 0, 0};
         for (u32 c = lane; c < rows.chunks; c += kWarp) merge(all, total_of(c));
         all = warp_total(all);
-        if (lane == 0) *verdict = fastclip::judge_row(rows, request, all);
+        if (lane == 0) *by = coefficient_of_row(rows, request, all);
     }
 };
 
@@ -120,8 +120,8 @@ FASTCLIP_INLINE void clip_kept_rows(const Rows& rows, const Request& request, ui
         kept.meet();
         kept.judge_row(request);
         kept.meet();  // and nobody reads this block's totals any more: it may write others, or end
-        if (!kept.verdict->by.clip) continue;
-        const Scale op(*kept.verdict);
+        if (!kept.by->clip) continue;
+        const Scale op(*kept.by);
         with_dtype(rows.dtype, [&](auto tag) { kept.template write<decltype(tag)::value>(data, op); });
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Rows of more than 64 KB that fit into the shared memory of a block: each is read once, and written if it is clipped.
+// Rows of more than 16 KB that fit into the shared memory of a block: each is read once, and written if it is clipped.
 #include "rows.cuh"
 
 using namespace fastclip;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Sums of squares in double-double that no element takes out of range, added in an order that the list alone decides.
+// Sums of squares that no element takes out of range, added in an order that the list alone decides: in double-double,
+// but for lanes that have elements of f16, bf16 or f32 alone (total_of_lanes).
 //
 // Two squares of f32 (four of f16 or bf16, which are exact there) are added in f32 before they become f64: two
 // roundings leave the sum right to 2^-23 and the norm to 2^-24, an ULP of f32 at most. One conversion and one f64

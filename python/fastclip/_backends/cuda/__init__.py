@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastclip import _device
 from fastclip._backends.cuda import chunks, columns, layout, modules, records, rows, statistics
 from fastclip._backends.cuda.chunks import Form
 from fastclip._backends.cuda.plan import (
@@ -70,6 +69,20 @@ class Cuda:
         """Clip each array by its own norm."""
         self._clip_groups(arrays, "each", None, limit, rule)
 
+    def check_list(self, function: str, names: list[str], arrays: list[DeviceArray]) -> None:
+        """Raise if a list is one of too many pieces."""
+        if any(a.strides is not None for a in arrays) or len(arrays) > layout.MOST_RUNS:
+            forms = zip(names, layout.forms(arrays), strict=True)
+            layout.check(function, forms, "contiguous copies of arrays with gaps, or fewer arrays at a time")
+
+    def check_rows(self, function: str, named: list[tuple[str, DeviceArray, int]]) -> None:
+        """Raise if the rows of an array, along the axes whose bit is set, are too many pieces."""
+        for name, array, axes in named:
+            form = layout.rows(array, axes)
+            in_one_piece = not form.outer and len(form.rows) == 1
+            if not (in_one_piece or columns.are(form) or 0 in array.shape):
+                layout.check(function, [(name, form)], "a contiguous copy whose last axes are those of the norm")
+
     def clip_rows(self, array: Any, out: Any, axes: int, limit: float, rule: Rule) -> Any:
         """Clip one array, each row (along the axes whose bit is set) by its own norm."""
         form = layout.rows(array, axes)
@@ -87,7 +100,6 @@ class Cuda:
                 else:
                     columns.clip(cp, stream, array, form, request)
             return
-        _refuse_large_table("clip_by_norm_, clip_rows_", (form,))
         self._clip_groups([array], "rows", (form,), limit, rule)
 
     def _clip_groups(self, arrays: Any, what: str, forms: tuple[Form, ...] | None, limit: float, rule: Rule) -> None:
@@ -99,8 +111,7 @@ class Cuda:
 
     def example_norms(self, arrays: list[DeviceArray], limit: float, rule: Rule, sums: Any = None) -> Any:
         """Return the norm of each example over all arrays (axis 0 counts them); fill `sums`, a block for them."""
-        forms = tuple(layout.rows(a, (1 << len(a.shape)) - 2) for a in arrays)
-        _refuse_large_table("example_norms", forms)
+        forms = _examples("example_norms", arrays)
         examples = arrays[0].shape[0]
         with self._bound(arrays, "each", forms) as (cp, plan):
             norms = cp.zeros((examples,), np.float64)  # an example without elements is in no chunk
@@ -116,8 +127,7 @@ class Cuda:
 
     def clip_and_sum(self, function: str, arrays: list[DeviceArray], limit: float, rule: Rule) -> tuple[list[Any], Any]:
         """Return the sums of clipped examples, in new arrays, and the examples' norms."""
-        forms = tuple(layout.rows(a, (1 << len(a.shape)) - 2) for a in arrays)
-        _refuse_large_table(function, forms)
+        forms = _examples(function, arrays)
         for i, form in enumerate(forms):
             if form.outer:
                 raise ValueError(
@@ -203,14 +213,10 @@ class Cuda:
                 modules.stream(cp, other).wait_event(stream.record())
 
 
-def _refuse_large_table(function: str, forms: tuple[Form, ...]) -> None:
-    """Raise before a table of rows is made as `_device.check_runs` does of arrays."""
-    runs = sum(math.prod(n for n, _ in (*form.rows, *form.outer)) for form in forms)
-    if runs > _device.MOST_RUNS:
-        raise ValueError(
-            f"{function}: the rows are {runs} runs of adjacent elements, each with an entry in a table (at most "
-            f"{_device.MOST_RUNS}); pass a batch in parts, or a contiguous copy whose last axes are those of the norm."
-        )
+def _examples(function: str, arrays: list[DeviceArray]) -> tuple[Form, ...]:
+    forms = tuple(layout.rows(a, (1 << len(a.shape)) - 2) for a in arrays)
+    layout.check(function, ((f"entry {i}", form) for i, form in enumerate(forms)), "the batch in parts")
+    return forms
 
 
 def _request(limit: float, rule: Rule, norm: int) -> np.void:

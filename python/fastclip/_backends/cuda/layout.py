@@ -4,10 +4,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from fastclip._backends.cuda.chunks import Axes, Form
 from fastclip._device import SIZES, DeviceArray
+
+MOST_RUNS = 1 << 22  # in one table, which has 64 MB then and takes a second to make; of ten million, 1.5 GB of the host
+
+
+def check(function: str, named: Iterable[tuple[str, Form]], instead: str) -> None:
+    """Raise before a table of runs is made that takes seconds; say what to pass instead."""
+    runs = 0
+    for name, form in named:
+        of = math.prod(n for n, _ in (*form.rows, *form.outer))
+        runs += of
+        if runs > MOST_RUNS:
+            raise ValueError(
+                f"{function}: {name} has {of} runs of adjacent elements, which makes {runs} in all, each with an entry "
+                f"in a table (at most {MOST_RUNS}); pass {instead}."
+            )
 
 
 def forms(arrays: list[DeviceArray]) -> tuple[Form, ...]:
@@ -55,7 +71,7 @@ def _runs(axes: Axes, size: int) -> tuple[int, Axes]:
         return 0, ()
     run = 1
     outer: list[tuple[int, int]] = []
-    for n, stride in sorted((axis for axis in axes if axis[0] != 1), key=lambda axis: abs(axis[1])):
+    for n, stride in sorted((axis for axis in axes if axis[0] != 1), key=lambda axis: abs(axis[1]) or math.inf):
         if not outer and stride == run * size:
             run *= n
         elif outer and stride == outer[-1][0] * outer[-1][1]:

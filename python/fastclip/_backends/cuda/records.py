@@ -22,18 +22,9 @@ STATISTICS = np.dtype(
     ],
     align=True,
 )
-VERDICT = np.dtype(
-    [
-        ("clip", "?"),
-        ("plain", "f8"),
-        ("pre", "f8"),
-        ("factor", "f8"),
-        ("norm", "f8"),
-        ("drop", "u4"),
-        ("nonfinite", "u4"),
-    ],
-    align=True,
-)
+_COEFFICIENT = (("clip", "?"), ("plain", "f8"), ("pre", "f8"), ("factor", "f8"))
+COEFFICIENT = np.dtype([*_COEFFICIENT], align=True)
+VERDICT = np.dtype([*_COEFFICIENT, ("norm", "f8"), ("drop", "u4"), ("nonfinite", "u4")], align=True)
 TABLES = ("arrays", "chunks", "groups", "firsts", "counts", "rounds", "partials", "counters", "verdicts")
 PLAN = np.dtype([*((table, "u8") for table in TABLES), ("chunk_count", "u4"), ("lane_count", "u4")], align=True)
 REQUEST = np.dtype(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +13,15 @@ from fastclip._backends.cuda.chunks import Form
 from fastclip._device import DeviceArray
 
 MOST_ROWS = 1 << 31  # the kernels count rows in 32 bits, and step beyond the last one
-WARP, MOST_WARPS = 32, 32  # threads; of a block
+WARP = 32  # threads
+WARPS = 32  # of a multiprocessor that a kernel of 64 registers a thread fills, and of the largest block
+HELD = 64  # bytes of a row that a thread holds in registers
 RESERVED = 1024  # bytes of shared memory that CUDA takes of each block
+BLOCKS = 4  # of a multiprocessor that keep rows in its shared memory, at most: while some read, others write
 CLUSTERS = 9  # the first chips that have them, sm_90
+GROUP = 16  # multiprocessors, or a few more, of which a cluster has its own
+#: the kernels that keep rows in shared memory, and of how many blocks
+SHARED = (("rows_shared", 1), ("rows_cluster", 8))
 
 
 class Way(NamedTuple):
@@ -29,42 +36,45 @@ class Way(NamedTuple):
     chunks: int = 0  # of a row
 
 
-THREADS = WARP * chunks.WARPS  # of a block that has rows in registers
-HELD = 64  # bytes of a row that a thread holds there
-BLOCKS = 4  # of a multiprocessor: while some read, others write
-#: the kernels that keep rows in shared memory, and of how many blocks
-SHARED = (("rows_shared", 1), ("rows_cluster", 8))
-
-
 def way(cp: Any, device: int, form: Form) -> Way | None:
     """Find the kernel for such rows: each in one piece, all at one distance, no longer than the chip has room for."""
     if form.outer or len(form.rows) != 1 or form.rows[0][0] > MOST_ROWS:
         return None
     size, count = form.run * form.size, form.rows[0][0]
     processors = modules.attribute(cp, device, modules.MULTIPROCESSORS)
-    if size <= HELD * THREADS:
-        lanes = 1 << (-(-size // HELD) - 1).bit_length()
-        name, at_once = ("rows_warp", THREADS // lanes) if lanes <= WARP else ("rows_block", 1)
-        return Way(name, min(BLOCKS * processors, -(-count // at_once)), THREADS, lanes)
+    threads = 1 << (-(-size // HELD) - 1).bit_length()
+    if threads <= WARP:
+        rows = chunks.WARPS * WARP // threads  # of a block
+        grid = min(WARPS // chunks.WARPS * processors, -(-count // rows))
+        return Way("rows_warp", grid, chunks.WARPS * WARP, threads)
+    if threads <= chunks.WARPS * WARP:
+        warps = threads // WARP
+        return Way(f"rows_{warps}_warps", min(WARPS // warps * processors, count), threads)
     room = modules.attribute(cp, device, modules.SHARED)
     chunk = chunks.row_chunk_bytes(size)
     parts = -(-size // chunk)
     for name, ranks in SHARED:
         own = -(-parts // ranks)
-        shared = records.VERDICT.itemsize + own * (chunk + records.TOTAL.itemsize)
+        shared = records.COEFFICIENT.itemsize + own * (chunk + records.TOTAL.itemsize)
         if shared > room or (ranks > 1 and modules.attribute(cp, device, modules.MAJOR) < CLUSTERS):
             continue
         blocks = min(BLOCKS, (room + RESERVED) // (shared + RESERVED))
-        turns = -(-own // (MOST_WARPS // blocks))
+        turns = -(-own // (WARPS // blocks))
+        if ranks > 1 and processors >= GROUP:
+            processors -= processors % GROUP  # a cluster more than have room would run when all others have ended
         grid = ranks * max(1, min(blocks * processors // ranks, count))
         return Way(name, grid, WARP * -(-own // turns), 0, shared, chunk, parts)
     return None
 
 
 def _surely_within(limit: float) -> float:
-    """Return up to which sum of squares a norm is within the limit whatever is rounded: 2^-52 of it, a few times."""
-    in_range = 2.0**-500 <= limit <= 2.0**500
-    return limit * limit * (1.0 - 2.0**-40) if in_range else -1.0
+    """Return up to which sum of squares a norm is within the limit, whatever has been rounded.
+
+    That is at most 2^-45 of the sum: the rest of 2^20 sums in double-double, where that is left out.
+    """
+    if limit > 2.0**500:
+        return limit if math.isinf(limit) else 2.0**1000
+    return limit * limit * (1.0 - 2.0**-40) if limit >= 2.0**-500 else -1.0
 
 
 def launch(cp: Any, found: Way, array: DeviceArray, form: Form, request: np.void) -> None:

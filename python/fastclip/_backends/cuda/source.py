@@ -20,7 +20,7 @@ MODULES = {
     "reduce": ("norm_list", "norm_each"),
     "transform": ("scale", "clamp"),
     "measure": ("measure",),
-    "rows": ("rows_warp", "rows_block"),
+    "rows": ("rows_warp", "rows_2_warps", "rows_4_warps", "rows_8_warps"),
     "rows_shared": ("rows_shared",),
     "rows_cluster": ("rows_cluster",),
     "columns": ("norm_columns", "scale_columns"),

@@ -5,6 +5,7 @@
 # make gpu     tests and benchmark of a GPU, with a PYTHON that has CuPy, pytest and Hypothesis, PyTorch's for CUDA at best
 PYTHON ?= python3
 BIN = .venv/bin
+WORKERS ?= 2
 SOURCES = pyproject.toml CMakeLists.txt README.md $(shell find csrc python -type f -not -name '*.so' -not -name '*.pyc')
 
 .PHONY: demo test lint bench bars trainings gpu clean
@@ -16,7 +17,7 @@ demo: .venv/demo.stamp
 test: .venv/test.stamp lint
 	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' --pyargs fastclip
 	$(BIN)/python -m pytest README.md docs --doctest-glob='*.md'
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder tests
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ from fastclip._bench import isolation
 from fastclip._bench.cases import WORKLOADS
 from fastclip._bench.contestants import STEP
 from fastclip._bench.exact import exact_norm, norm_error
+from fastclip._bench.intervals import MIN_SAMPLES
 from fastclip._bench.isolation import Isolated, Processes
 from fastclip._bench.peers import PEERS, bind
 from fastclip._bench.peers.base import PeerError
@@ -155,7 +156,7 @@ def test_isolated_peers_take_part_in_the_measurement(monkeypatch):
     norm = exact_norm(arrays)
     with Processes() as processes:
         assert processes.verdict("numpy", "clip").fault == ""
-        result = measure(WORKLOAD, arrays, "clip", ["fastclip", "numpy"], processes, Conditions(1))
+        result = measure(WORKLOAD, arrays, "clip", ["fastclip", "numpy"], processes, Conditions(MIN_SAMPLES))
         assert not result.failed
         assert {"limit", "fastclip", "numpy"} <= set(result.seconds)
         assert {len(times) for times in result.seconds.values()} == {result.rounds}

@@ -17,6 +17,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("fastclip")
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Print what tests have to say: under xdist they run in processes whose output nobody sees."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == "said" and report.when == "call":
+                terminalreporter.write_line(value)
+
+
 @pytest.fixture(params=fastclip.show_config()["isas"])
 def isa(request):
     """Run the test once on each ISA that this CPU has; its name."""

@@ -113,12 +113,12 @@ def test_seeded_defects_change_a_source():
     assert [n for n, m in MUTANTS.items() if not any(m.apply(s) != s for s in sources)] == []
 
 
-def test_seeded_defects_are_noticed(capsys):
+def test_seeded_defects_are_noticed(record_property):
     """Each by the way of running that is meant for it."""
     assert len(MUTANTS) >= 18
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         running = {n: pool.submit(ways.run, m.run, m.tests, FASTCLIP_MUTANT=n) for n, m in MUTANTS.items()}
         survivors = [n for n, future in running.items() if future.result()[0] in ways.NOTHING_NOTICED]
-    with capsys.disabled():
-        print(f"\n{len(MUTANTS) - len(survivors)} of {len(MUTANTS)} seeded defects in the CUDA sources were noticed")
+    noticed = len(MUTANTS) - len(survivors)
+    record_property("said", f"{noticed} of {len(MUTANTS)} seeded defects in the CUDA sources were noticed")
     assert survivors == []

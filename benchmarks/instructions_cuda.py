@@ -4,7 +4,7 @@
     python benchmarks/instructions_cuda.py             the table, from benchmarks/results/instructions_cuda.json
     python benchmarks/instructions_cuda.py --update    compiles, counts, writes that file and the table in docs/gpu.md
 
-It needs no GPU: NVIDIA's run-time compiler and disassembler are packages of the extra `test`. Nothing is timed.
+It needs no GPU: NVIDIA's run-time compiler and disassembler are packages of the extra `test`. No kernel is timed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import importlib.util
 import json
 import re
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from benchmarks.sass import Instruction, hot_trip
 from fastclip._backends.cuda import columns
 from fastclip._backends.cuda.chunks import WARPS
 from fastclip._backends.cuda.plan import BLOCKS
-from fastclip._backends.cuda.source import OPTIONS, source
+from fastclip._backends.cuda.source import MODULES, OPTIONS, source
 
 _ROOT = Path(__file__).resolve().parents[1]
 RESULT = _ROOT / "benchmarks" / "results" / "instructions_cuda.json"
@@ -179,6 +180,17 @@ def count(kernel: Kernel, code: str) -> dict[str, Any]:
     }
 
 
+def compilation() -> dict[str, float]:
+    """Time what the first call of a kernel waits for, where CuPy has none on disk: seconds for each module."""
+    tools, seconds = nvrtc(), {}
+    options = (*OPTIONS, *tools.CUPY, f"-arch=sm_{CHIPS[0].arch}")
+    for module in MODULES:
+        before = time.perf_counter()
+        tools.compiler_for(CHIPS[0].arch).compile(source(module), options)
+        seconds[module] = round(time.perf_counter() - before, 2)
+    return seconds
+
+
 def measure() -> dict[str, Any]:
     """Compile and count for every chip and dtype."""
     rows = []
@@ -188,7 +200,8 @@ def measure() -> dict[str, Any]:
             for module in {kernel.module for kernel in KERNELS}:
                 code |= compiled(module, chip.arch, dtype)
             rows += [{"arch": chip.arch, "dtype": dtype} | count(kernel, code[kernel.name]) for kernel in KERNELS]
-    return {"compiler": f"NVRTC {nvrtc().compiler_for(CHIPS[0].arch).version}", "kernels": digest(), "trips": rows}
+    compiler = f"NVRTC {nvrtc().compiler_for(CHIPS[0].arch).version}"
+    return {"compiler": compiler, "kernels": digest(), "seconds": compilation(), "trips": rows}
 
 
 def margins(chip: Chip, row: dict[str, Any]) -> dict[str, float]:
@@ -237,7 +250,10 @@ def table(run: dict[str, Any]) -> str:
     return (
         "\n".join(_lines(run))
         + f"\n\nMade by `benchmarks/instructions_cuda.py`, {run['compiler']}. {chips}. The figures are NVIDIA's data "
-        f"sheets', but for the H200's bandwidth: {COPY} TB/s is what a copy is expected to reach.\n"
+        f"sheets', but for the H200's bandwidth: {COPY} TB/s is what a copy is expected to reach.\n\n"
+        f"A first call waits for its modules, where CuPy has none on disk. On the CPU that ran this the compiler took, "
+        f"for sm_{CHIPS[0].arch}: {', '.join(f'{s:.1f} s for `{module}`' for module, s in run['seconds'].items())}. A "
+        "list takes `reduce` and `transform`.\n"
     )
 
 

@@ -45,7 +45,7 @@ trainings: .venv/test.stamp
 
 gpu:
 	$(PYTHON) -m pip install --quiet --no-deps --upgrade --target build/gpu $(PIP_OPTIONS) .
-	export PYTHONPATH=build/gpu; $(PYTHON) -m pytest -m gpu -W default tests/cuda; tested=$$?; \
+	export PYTHONPATH=build/gpu; $(PYTHON) -m pytest -m gpu -W default tests/cuda/test_gpu*.py; tested=$$?; \
 	  $(PYTHON) benchmarks/bench_cuda.py --json benchmarks/results/cuda.json && exit $$tested
 
 $(BIN)/python:
